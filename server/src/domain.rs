@@ -1,0 +1,16 @@
+//! Types and pure rules. Nothing here does I/O, reads a clock, spawns or logs.
+
+pub mod access;
+pub mod actor;
+pub mod audit;
+pub mod ending;
+pub mod ids;
+pub mod names;
+pub mod ports;
+pub mod record;
+pub mod space;
+pub mod start;
+pub mod streams;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod user;

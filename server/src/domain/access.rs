@@ -1,0 +1,361 @@
+//! The access policy: data, and one pure function that answers with its reason.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use super::ids::{DomainAlias, GroupName, SpaceName, UserName};
+use super::space::{Sharing, Space};
+use super::user::User;
+
+/// What a person wants with a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Reach it: a shell, a command, a forward in session mode.
+    Open,
+    /// Reach it end to end through `ssh -J`.
+    Jump,
+    /// Start its app.
+    Start,
+    /// Restart or change it: remote access on, another instance type.
+    Change,
+    /// Let the space use the person's SSH agent.
+    ForwardAgent,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::Jump => "jump to",
+            Self::Start => "start",
+            Self::Change => "change",
+            Self::ForwardAgent => "forward an agent into",
+        })
+    }
+}
+
+/// Who may use what. Deny wins; what nothing allows is denied.
+#[derive(Debug, Clone, Default)]
+pub struct AccessPolicy {
+    /// Groups whose members may use the shared spaces of a domain.
+    pub members: Vec<Membership>,
+    /// Grants of single spaces to single people, for a time.
+    pub grants: Vec<Grant>,
+    /// Denials, which win over everything.
+    pub denials: Vec<Denial>,
+    /// Groups that may not use jump mode.
+    pub no_jump: BTreeSet<GroupName>,
+    /// Whether agents may be forwarded into shared spaces, where one Unix user serves everybody.
+    pub agent_into_shared: bool,
+}
+
+/// A group whose members belong to a domain.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The domain.
+    pub domain: DomainAlias,
+    /// The group.
+    pub group: GroupName,
+}
+
+/// One space for one person for a time.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Whom.
+    pub user: UserName,
+    /// The space's domain.
+    pub domain: DomainAlias,
+    /// The space.
+    pub space: SpaceName,
+    /// Until when.
+    pub until: OffsetDateTime,
+    /// Why, in the words of who approved it.
+    pub reason: String,
+}
+
+/// What somebody may not have, whatever else says so.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    /// Whom.
+    pub user: UserName,
+    /// Only this space, or all.
+    pub space: Option<SpaceName>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why something is allowed or denied. `Display` is a sentence that follows "because" or "Why:".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Because {
+    /// The space's owner profile is the user's.
+    Owner,
+    /// The space is shared and the user belongs to its domain by this group.
+    Member(GroupName),
+    /// A grant runs.
+    Granted {
+        /// Until when.
+        until: OffsetDateTime,
+        /// Why.
+        reason: String,
+    },
+    /// An admin suspended the user.
+    Suspended,
+    /// The person is no longer a user of the gateway.
+    NoLongerAUser,
+    /// A denial stands.
+    Denied(String),
+    /// The space is private and belongs to somebody else.
+    PrivateTo(Option<String>),
+    /// The space is shared, but not with this user.
+    NotAMember(DomainAlias),
+    /// A grant existed and has ended.
+    GrantEnded(OffsetDateTime),
+    /// One of the user's groups may not use jump mode.
+    JumpSwitchedOff(GroupName),
+    /// Agents are not forwarded into shared spaces.
+    AgentIntoShared,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner => f.write_str("it is yours"),
+            Self::Member(group) => write!(f, "it is shared and you are in {group}"),
+            Self::Granted { until, reason } => write!(f, "a grant runs until {}: {reason:?}", minute(*until)),
+            Self::Suspended => f.write_str("an admin suspended your access"),
+            Self::NoLongerAUser => f.write_str("you are no longer a user of this gateway"),
+            Self::Denied(reason) => write!(f, "an admin denied it: {reason:?}"),
+            Self::PrivateTo(Some(owner)) => write!(f, "it is private to {owner}"),
+            Self::PrivateTo(None) => f.write_str("it is private to somebody else"),
+            Self::NotAMember(domain) => {
+                write!(f, "it is shared in {domain}, and you are in none of its groups")
+            }
+            Self::GrantEnded(at) => write!(f, "your grant ended at {}", minute(*at)),
+            Self::JumpSwitchedOff(group) => write!(f, "ssh -J is switched off for {group}"),
+            Self::AgentIntoShared => f.write_str("everybody in a shared space could use your agent"),
+        }
+    }
+}
+
+/// A time as terminals show it: to the minute, in UTC.
+fn minute(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
+}
+
+/// An answer and the rule that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow(Because),
+    /// No.
+    Deny(Because),
+}
+
+/// Proof that the policy allowed a user an action on a space. Only [`authorize`] makes one.
+#[derive(Debug, Clone)]
+pub struct Authorized {
+    space: Space,
+    action: Action,
+    because: Because,
+}
+
+impl Authorized {
+    /// The space it was allowed on.
+    #[must_use]
+    pub const fn space(&self) -> &Space {
+        &self.space
+    }
+    /// What was allowed.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        self.action
+    }
+    /// Why.
+    #[must_use]
+    pub const fn because(&self) -> &Because {
+        &self.because
+    }
+}
+
+/// Decides, and hands out proof of a yes.
+///
+/// # Errors
+/// The reason of a no.
+pub fn authorize(
+    policy: &AccessPolicy,
+    user: &User,
+    space: &Space,
+    action: Action,
+    now: OffsetDateTime,
+) -> Result<Authorized, Because> {
+    match decide(policy, user, space, action, now) {
+        Decision::Allow(because) => Ok(Authorized { space: space.clone(), action, because }),
+        Decision::Deny(because) => Err(because),
+    }
+}
+
+/// Whether a user may do something with a space, and why.
+#[must_use]
+pub fn decide(
+    policy: &AccessPolicy,
+    user: &User,
+    space: &Space,
+    action: Action,
+    now: OffsetDateTime,
+) -> Decision {
+    if user.suspended {
+        return Decision::Deny(Because::Suspended);
+    }
+    let denial = policy
+        .denials
+        .iter()
+        .find(|d| d.user == user.name && d.space.as_ref().is_none_or(|name| name == space.name()));
+    if let Some(denial) = denial {
+        return Decision::Deny(Because::Denied(denial.reason.clone()));
+    }
+    let because = match reach(policy, user, space, now) {
+        Ok(because) => because,
+        Err(because) => return Decision::Deny(because),
+    };
+    match action {
+        Action::Jump => match policy.no_jump.intersection(&user.groups).next() {
+            Some(group) => Decision::Deny(Because::JumpSwitchedOff(group.clone())),
+            None => Decision::Allow(because),
+        },
+        Action::ForwardAgent if space.sharing == Sharing::Shared && !policy.agent_into_shared => {
+            Decision::Deny(Because::AgentIntoShared)
+        }
+        Action::Open | Action::Start | Action::Change | Action::ForwardAgent => Decision::Allow(because),
+    }
+}
+
+/// Why a space is within a user's reach, or why it is not.
+fn reach(policy: &AccessPolicy, user: &User, space: &Space, now: OffsetDateTime) -> Result<Because, Because> {
+    if space.owner.as_ref().is_some_and(|owner| user.profiles.contains(owner)) {
+        return Ok(Because::Owner);
+    }
+    let grant = policy
+        .grants
+        .iter()
+        .filter(|g| g.user == user.name && g.domain == space.domain && g.space == *space.name())
+        .max_by_key(|g| g.until);
+    if let Some(grant) = grant.filter(|g| now < g.until) {
+        return Ok(Because::Granted { until: grant.until, reason: grant.reason.clone() });
+    }
+    if space.sharing == Sharing::Shared {
+        let member =
+            policy.members.iter().find(|m| m.domain == space.domain && user.groups.contains(&m.group));
+        if let Some(member) = member {
+            return Ok(Because::Member(member.group.clone()));
+        }
+    }
+    Err(match (grant, space.sharing) {
+        (Some(grant), _) => Because::GrantEnded(grant.until),
+        (None, Sharing::Shared) => Because::NotAMember(space.domain.clone()),
+        (None, Sharing::Private) => Because::PrivateTo(space.owner.as_ref().map(ToString::to_string)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::super::testing::{space, user};
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
+
+    fn policy() -> AccessPolicy {
+        AccessPolicy {
+            members: vec![Membership { domain: "main".parse().unwrap(), group: "okta/ml".parse().unwrap() }],
+            ..AccessPolicy::default()
+        }
+    }
+
+    fn grant(user: &str, space: &str, until: OffsetDateTime) -> Grant {
+        Grant {
+            user: user.parse().unwrap(),
+            domain: "main".parse().unwrap(),
+            space: space.parse().unwrap(),
+            until,
+            reason: "on call".into(),
+        }
+    }
+
+    #[test]
+    fn owner_may_open_and_a_stranger_may_not() {
+        let demo = space("demo", "alice", Sharing::Private);
+        assert_eq!(
+            decide(&policy(), &user("alice", &[]), &demo, Action::Open, NOW),
+            Decision::Allow(Because::Owner)
+        );
+        let no = decide(&policy(), &user("bo", &["okta/ml"]), &demo, Action::Open, NOW);
+        assert_eq!(no, Decision::Deny(Because::PrivateTo(Some("alice".into()))));
+    }
+
+    #[test]
+    fn shared_space_is_for_members_of_its_domain_only() {
+        let team = space("team", "carol", Sharing::Shared);
+        let group: GroupName = "okta/ml".parse().unwrap();
+        let yes = decide(&policy(), &user("bo", &["okta/ml"]), &team, Action::Open, NOW);
+        assert_eq!(yes, Decision::Allow(Because::Member(group)));
+        let no = decide(&policy(), &user("bo", &["other/ml"]), &team, Action::Open, NOW);
+        assert_eq!(no, Decision::Deny(Because::NotAMember("main".parse().unwrap())));
+    }
+
+    #[test]
+    fn grant_counts_until_its_end_and_says_when_it_ended() {
+        let until = datetime!(2026-11-25 12:00:01 UTC);
+        let policy = AccessPolicy { grants: vec![grant("bo", "demo", until)], ..policy() };
+        let demo = space("demo", "alice", Sharing::Private);
+        let bo = user("bo", &[]);
+        assert!(matches!(
+            decide(&policy, &bo, &demo, Action::Open, NOW),
+            Decision::Allow(Because::Granted { .. })
+        ));
+        assert_eq!(
+            decide(&policy, &bo, &demo, Action::Open, until),
+            Decision::Deny(Because::GrantEnded(until))
+        );
+    }
+
+    #[test]
+    fn denial_and_suspension_win_over_ownership() {
+        let demo = space("demo", "alice", Sharing::Private);
+        let denial = Denial { user: "alice".parse().unwrap(), space: None, reason: "audit".into() };
+        let denied = AccessPolicy { denials: vec![denial], ..policy() };
+        let alice = user("alice", &[]);
+        let answer = decide(&denied, &alice, &demo, Action::Open, NOW);
+        assert_eq!(answer, Decision::Deny(Because::Denied("audit".into())));
+        let suspended = User { suspended: true, ..alice };
+        assert_eq!(
+            decide(&policy(), &suspended, &demo, Action::Open, NOW),
+            Decision::Deny(Because::Suspended)
+        );
+    }
+
+    #[test]
+    fn jump_mode_is_switched_off_per_group() {
+        let policy = AccessPolicy { no_jump: ["okta/interns".parse().unwrap()].into(), ..policy() };
+        let demo = space("demo", "alice", Sharing::Private);
+        let intern = user("alice", &["okta/interns"]);
+        assert!(matches!(
+            decide(&policy, &intern, &demo, Action::Jump, NOW),
+            Decision::Deny(Because::JumpSwitchedOff(_))
+        ));
+        assert!(matches!(decide(&policy, &intern, &demo, Action::Open, NOW), Decision::Allow(_)));
+    }
+
+    #[test]
+    fn agents_stay_out_of_shared_spaces_unless_configured() {
+        let team = space("team", "alice", Sharing::Shared);
+        let alice = user("alice", &[]);
+        let no = decide(&policy(), &alice, &team, Action::ForwardAgent, NOW);
+        assert_eq!(no, Decision::Deny(Because::AgentIntoShared));
+        let policy = AccessPolicy { agent_into_shared: true, ..policy() };
+        assert!(matches!(decide(&policy, &alice, &team, Action::ForwardAgent, NOW), Decision::Allow(_)));
+    }
+}

@@ -1,0 +1,168 @@
+//! The edge of the process: what the gateway asks of AWS, of streams and of clocks. Postgres is always real.
+//!
+//! Of tokio only the traits for byte streams are named here.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, Shared};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::actor::Actor;
+use super::ending::StreamEnd;
+use super::ids::{DomainAlias, InstanceType};
+use super::space::{AppType, Space, SpaceArn};
+use super::start::{AppReport, StartSettings};
+
+/// Wall time for rows and people, monotonic time for waiting.
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// The time, for rows and messages.
+    fn now(&self) -> OffsetDateTime;
+    /// Time since some fixed moment, for measuring.
+    fn elapsed(&self) -> Duration;
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// Why AWS did not do what was asked. `Display` is for logs; terminals have their own words for each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AwsError {
+    /// The role session may not be had: STS refused it.
+    #[error("STS refused the role session: {0}")]
+    RoleDenied(String),
+    /// STS is throttling or unreachable.
+    #[error("no role session from STS: {0}")]
+    RoleUnavailable(String),
+    /// SageMaker refused the call.
+    #[error("AWS denied {operation}: {message}")]
+    AccessDenied {
+        /// `sagemaker:StartSession`.
+        operation: &'static str,
+        /// AWS's words.
+        message: String,
+    },
+    /// Too many calls.
+    #[error("AWS throttles {0}")]
+    Throttled(&'static str),
+    /// A quota or a limit is reached.
+    #[error("AWS's limit is reached: {0}")]
+    LimitExceeded(String),
+    /// The thing does not exist.
+    #[error("AWS does not know it: {0}")]
+    NotFound(String),
+    /// The thing is being changed.
+    #[error("AWS has it in use: {0}")]
+    InUse(String),
+    /// The request was malformed or is not possible.
+    #[error("AWS rejected the request: {0}")]
+    Invalid(String),
+    /// AWS failed; right after a start that is routine.
+    #[error("AWS failed at {operation}: {message}")]
+    Internal {
+        /// `sagemaker:StartSession`.
+        operation: &'static str,
+        /// AWS's words.
+        message: String,
+    },
+    /// AWS could not be reached, or did not answer in time.
+    #[error("AWS could not be reached: {0}")]
+    Unreachable(String),
+}
+
+/// What `StartSession` hands out: the way to one new stream.
+#[derive(Debug)]
+pub struct SessionGrant {
+    /// Session Manager's id of the session.
+    pub session_id: String,
+    /// Where to dial, byte for byte.
+    pub stream_url: String,
+    /// What to say first.
+    pub token: SecretString,
+    /// The role session's ARN, which CloudTrail shows for `StartSession`.
+    pub role_session: String,
+    /// The request id of `StartSession`, for CloudTrail.
+    pub request_id: Option<String>,
+}
+
+/// SageMaker, by what the gateway needs of it.
+#[async_trait]
+pub trait SpaceControl: Send + Sync + 'static {
+    /// The configured domains.
+    fn domains(&self) -> Vec<DomainAlias>;
+    /// Every space of a domain with its app, as the service role. `Space::id` of the result is fresh: the
+    /// catalogue replaces it with the row's.
+    async fn list_spaces(&self, domain: &DomainAlias) -> Result<Vec<Space>, AwsError>;
+    /// What a start depends on, as the actor.
+    async fn start_settings(&self, actor: &Actor, space: &Space) -> Result<StartSettings, AwsError>;
+    /// Sets remote access and instance type of a space, as the actor. Only what is given is changed.
+    async fn update_space(
+        &self,
+        actor: &Actor,
+        space: &Space,
+        remote_access: Option<bool>,
+        instance_type: Option<&InstanceType>,
+    ) -> Result<(), AwsError>;
+    /// Asks for the app, as the actor.
+    async fn create_app(
+        &self,
+        actor: &Actor,
+        space: &Space,
+        settings: &StartSettings,
+    ) -> Result<(), AwsError>;
+    /// What the app is doing, as the service role.
+    async fn describe_app(
+        &self,
+        arn: &SpaceArn,
+        domain: &DomainAlias,
+        app: AppType,
+    ) -> Result<AppReport, AwsError>;
+    /// Deletes the app, as the actor.
+    async fn delete_app(&self, actor: &Actor, space: &Space) -> Result<(), AwsError>;
+    /// Starts a Session Manager session to the space, as the actor.
+    async fn start_session(&self, actor: &Actor, space: &Space) -> Result<SessionGrant, AwsError>;
+}
+
+/// Bytes to and from a space.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// An open stream.
+pub struct OpenStream {
+    /// The bytes. The reader sees the end when the stream ends; `ended` says why.
+    pub bytes: Box<dyn ByteStream>,
+    /// Why it ended; completes when it has.
+    pub ended: Shared<BoxFuture<'static, StreamEnd>>,
+}
+
+/// Why a stream could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The stream's address is not a Session Manager host of the domain's region.
+    #[error("the stream's host {0:?} is not Session Manager's")]
+    ForeignHost(String),
+    /// The service refused the WebSocket.
+    #[error("the stream was refused: HTTP {0}")]
+    Refused(u16),
+    /// It could not be reached in time.
+    #[error("the stream could not be reached: {0}")]
+    Unreachable(String),
+    /// The agent in the space never shook hands.
+    #[error("the agent in the space did not answer within {0} s")]
+    NoHandshake(u64),
+    /// The agent asked for something that SSH does not need.
+    #[error("the agent in the space asked for {0}")]
+    Unsupported(String),
+    /// The stream ended before it was open.
+    #[error("the stream ended while opening: {0}")]
+    Ended(StreamEnd),
+}
+
+/// Opens streams.
+#[async_trait]
+pub trait Dial: Send + Sync + 'static {
+    /// From a grant to bytes, signed as the actor. Returns after the handshake, or fails inside 35 seconds.
+    async fn dial(&self, actor: &Actor, space: &Space, grant: SessionGrant) -> Result<OpenStream, DialError>;
+}
