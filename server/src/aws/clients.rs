@@ -1,0 +1,122 @@
+//! SDK clients: one set for each domain, all over one pool of connections.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_config::retry::RetryConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sagemaker::config::{AppName, BehaviorVersion, IdentityCache, Region, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+
+use super::calls::{Repeat, observed, timeouts};
+use super::listing::Skipped;
+use super::memory::Memory;
+use super::roles::ServiceRole;
+use crate::config::Domain;
+use crate::domain::ports::{AwsError, Clock};
+
+/// The connections of all clients. As the SDK's own, which would make one for each client.
+pub(super) fn shared_http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
+
+/// Everything that calls AWS for one domain.
+pub(super) struct DomainClients {
+    /// The domain.
+    pub(super) config: Domain,
+    /// STS, with the process's own credentials.
+    pub(super) sts: aws_sdk_sts::Client,
+    /// SageMaker as the service.
+    pub(super) service: aws_sdk_sagemaker::Client,
+    /// What has been learnt about the domain.
+    pub(super) memory: Memory,
+    /// What the last listing skipped.
+    pub(super) skipped: Skipped,
+    /// For `ssm:ResumeSession`.
+    pub(super) ssm: reqwest::Client,
+    /// For measuring and signing.
+    pub(super) clock: Arc<dyn Clock>,
+    /// A client for SageMaker without credentials.
+    nobody: aws_sdk_sagemaker::config::Builder,
+}
+
+impl DomainClients {
+    pub(super) fn new(
+        config: &Domain,
+        credentials: &SharedCredentialsProvider,
+        http: &SharedHttpClient,
+        ssm: reqwest::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let region = Region::new(config.region.to_string());
+        let app = AppName::new("spaceport").ok();
+        let mut sts = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region.clone())
+            .http_client(http.clone())
+            .timeout_config(timeouts())
+            .retry_config(Repeat::Yes.config())
+            .credentials_provider(credentials.clone());
+        sts.set_app_name(app.clone());
+        sts.set_endpoint_url(config.endpoints.sts.clone());
+        let sts = aws_sdk_sts::Client::from_conf(sts.build());
+
+        let mut nobody = aws_sdk_sagemaker::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region)
+            .http_client(http.clone())
+            .timeout_config(timeouts());
+        nobody.set_app_name(app);
+        nobody.set_endpoint_url(config.endpoints.sagemaker.clone());
+
+        let service = nobody.clone().retry_config(Repeat::Yes.config());
+        let service = match config.service_role.clone() {
+            Some(role) => service.credentials_provider(ServiceRole { sts: sts.clone(), role }),
+            None => service.credentials_provider(credentials.clone()),
+        };
+        Self {
+            config: config.clone(),
+            sts,
+            service: aws_sdk_sagemaker::Client::from_conf(service.build()),
+            memory: Memory::new(Arc::clone(&clock)),
+            skipped: Skipped::default(),
+            ssm,
+            clock,
+            nobody,
+        }
+    }
+
+    /// SageMaker as a role session. Made for each call, which costs microseconds: connections are shared, and nothing
+    /// of the credentials stays behind in a cache.
+    pub(super) fn sagemaker_as(&self, credentials: Credentials, repeat: Repeat) -> aws_sdk_sagemaker::Client {
+        let retries: RetryConfig = repeat.config();
+        let settings = self
+            .nobody
+            .clone()
+            .retry_config(retries)
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(credentials);
+        aws_sdk_sagemaker::Client::from_conf(settings.build())
+    }
+
+    /// Makes a call and counts it.
+    pub(super) async fn observed<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, AwsError>>,
+    ) -> Result<T, AwsError> {
+        observed(self.clock.as_ref(), operation, call).await
+    }
+}

@@ -1,0 +1,148 @@
+//! Role sessions: a person's 15 minutes for one thing on one space, and the service's own for listing.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
+use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
+use aws_sdk_sts::types::Tag;
+
+use super::clients::DomainClients;
+use super::errors::from_sts;
+use super::policy::session_policy;
+use crate::config::domains::RoleArn;
+use crate::domain::actor::Actor;
+use crate::domain::ports::AwsError;
+use crate::domain::space::SpaceArn;
+
+/// The least that STS gives. A stream outlives the credentials that opened it.
+const PERSON_SECONDS: i32 = 900;
+/// The service's own session: renewed before it lapses, and within role chaining's limit.
+const SERVICE_SECONDS: i32 = 3_600;
+/// The name of the service's own session in CloudTrail.
+const SERVICE_NAME: &str = "spaceport";
+/// How long a tag's value may be (STS API, `Tag`).
+const LONGEST_TAG: usize = 256;
+
+/// What a role session is for: decides its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Open, sign and resume a stream.
+    Open,
+    /// Look at, change, start and stop the space.
+    Start,
+}
+
+/// A role session of a person. Lives in memory only, and no longer than what it was minted for.
+pub(super) struct RoleSession {
+    /// Its credentials.
+    pub(super) credentials: Credentials,
+    /// Its ARN, which CloudTrail shows.
+    pub(super) arn: String,
+}
+
+impl DomainClients {
+    /// Mints a role session for a person, for one purpose on one space.
+    pub(super) async fn become_person(
+        &self,
+        actor: &Actor,
+        arn: &SpaceArn,
+        purpose: Purpose,
+    ) -> Result<RoleSession, AwsError> {
+        let name = actor.source_identity();
+        let request = self
+            .sts
+            .assume_role()
+            .role_arn(self.config.user_role.as_str())
+            .role_session_name(&name)
+            .source_identity(&name)
+            .policy(session_policy(purpose, arn))
+            .tags(tag("gw-owner", &tag_value(actor.name().as_str(), actor))?)
+            .tags(tag("gw-sub", &tag_value(actor.subject(), actor))?)
+            .duration_seconds(PERSON_SECONDS);
+        self.observed("sts:AssumeRole", assume(request)).await
+    }
+}
+
+async fn assume(request: AssumeRoleFluentBuilder) -> Result<RoleSession, AwsError> {
+    let output = request.send().await.map_err(|error| from_sts(&error))?;
+    session_of(output).ok_or_else(|| AwsError::RoleUnavailable("the answer holds no credentials".to_owned()))
+}
+
+fn session_of(output: AssumeRoleOutput) -> Option<RoleSession> {
+    let keys = output.credentials?;
+    let expires = keys.expiration.try_into().ok();
+    let credentials = Credentials::new(
+        keys.access_key_id,
+        keys.secret_access_key,
+        Some(keys.session_token),
+        expires,
+        "AssumeRole",
+    );
+    Some(RoleSession { credentials, arn: output.assumed_role_user?.arn })
+}
+
+fn tag(key: &str, value: &str) -> Result<Tag, AwsError> {
+    Tag::builder().key(key).value(value).build().map_err(|error| AwsError::Invalid(error.to_string()))
+}
+
+/// A text as the value of a session tag: letters, digits, spaces and `_.:/=+-@`, at most 256 (STS API, `Tag`). One that
+/// had to be changed carries eight hexadecimal digits of the user's id, so that no two people share it.
+fn tag_value(text: &str, actor: &Actor) -> String {
+    let clean: String =
+        text.chars().map(|c| if c.is_alphanumeric() || " _.:/=+-@".contains(c) { c } else { '_' }).collect();
+    if clean == text && clean.chars().count() <= LONGEST_TAG {
+        return clean;
+    }
+    let id = actor.user().uuid().simple().to_string();
+    let tail = id.get(24..).unwrap_or_default();
+    let head: String = clean.chars().take(LONGEST_TAG - tail.len() - 1).collect();
+    format!("{head}-{tail}")
+}
+
+/// The service's own role in an account, for a client's credentials. The SDK keeps them until they lapse.
+#[derive(Debug)]
+pub(super) struct ServiceRole {
+    pub(super) sts: aws_sdk_sts::Client,
+    pub(super) role: RoleArn,
+}
+
+impl ServiceRole {
+    async fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        let request = self
+            .sts
+            .assume_role()
+            .role_arn(self.role.as_str())
+            .role_session_name(SERVICE_NAME)
+            .duration_seconds(SERVICE_SECONDS);
+        assume(request).await.map(|session| session.credentials).map_err(CredentialsError::provider_error)
+    }
+}
+
+impl ProvideCredentials for ServiceRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.credentials())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::testing::user;
+
+    #[test]
+    fn tags_hold_what_sts_takes_and_stay_apart() {
+        let mut person = user("anna", &[]);
+        let tag_of = |text: &str, person: &crate::domain::user::User| tag_value(text, &Actor::person(person));
+        assert_eq!(tag_of("anna@example.com", &person), "anna@example.com");
+        let changed = tag_of("auth0|5f7c8ec7", &person);
+        assert!(changed.starts_with("auth0_5f7c8ec7-"), "{changed}");
+        person.id = crate::domain::ids::UserId::generate();
+        assert_ne!(tag_of("auth0|5f7c8ec7", &person), changed);
+        let long = tag_of(&"é".repeat(300), &person);
+        assert_eq!(long.chars().count(), LONGEST_TAG);
+    }
+}

@@ -1,0 +1,214 @@
+//! The only reader of files and of the environment: one TOML file, a few variables over it, one struct per part.
+//!
+//! A file that cannot be is refused as a whole, with every fault at once. AWS credentials are *not* here: the SDK
+//! finds them where AWS's own tools would (environment, profile, container, instance).
+//!
+//! | variable | instead of |
+//! |---|---|
+//! | `SPACEPORT_CONFIG` | the path as an argument |
+//! | `DATABASE_URL` | `database.url` |
+//! | `SPACEPORT_POSTGRES_BIN` | `database.postgres_bin` |
+//! | `SPACEPORT_SECRET_KEY`, `SPACEPORT_SECRET_KEY_FILE` | `secrets.key`, `secrets.key_file` |
+//! | `SPACEPORT_DATA_DIR` | `data_dir` |
+//! | `SPACEPORT_SSH_LISTEN`, `SPACEPORT_PUBLIC_HOST` | `ssh.listen`, `ssh.public_host` |
+//! | `SPACEPORT_OPS_LISTEN` | `ops.listen` |
+//! | `SPACEPORT_DRAIN_DEADLINE_S` | `drain.deadline_s` |
+//! | `SPACEPORT_LOG_FORMAT`, `SPACEPORT_LOG_LEVEL` | `log.format`, `log.level` |
+//!
+//! Other variables are none of ours, even with our prefix: Kubernetes sets such ones for a service of our name.
+
+pub mod domains;
+mod fault;
+pub mod parts;
+pub mod people;
+mod reader;
+pub mod secrets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+pub use self::domains::Domain;
+pub use self::fault::{ConfigError, Fault, FaultList};
+pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start};
+pub use self::people::{ConfiguredUser, UserKey};
+pub use self::secrets::{KeyFileError, SecretKey, Secrets};
+
+use self::fault::Faults;
+use self::reader::Section;
+use crate::domain::access::AccessPolicy;
+
+/// Variables that stand over the file, each with the section and the key that it replaces.
+const VARIABLES: &[(&str, &str, &str)] = &[
+    ("DATABASE_URL", "database", "url"),
+    ("SPACEPORT_POSTGRES_BIN", "database", "postgres_bin"),
+    ("SPACEPORT_SECRET_KEY", "secrets", "key"),
+    ("SPACEPORT_SECRET_KEY_FILE", "secrets", "key_file"),
+    ("SPACEPORT_DATA_DIR", "", "data_dir"),
+    ("SPACEPORT_SSH_LISTEN", "ssh", "listen"),
+    ("SPACEPORT_PUBLIC_HOST", "ssh", "public_host"),
+    ("SPACEPORT_OPS_LISTEN", "ops", "listen"),
+    ("SPACEPORT_DRAIN_DEADLINE_S", "drain", "deadline_s"),
+    ("SPACEPORT_LOG_FORMAT", "log", "format"),
+    ("SPACEPORT_LOG_LEVEL", "log", "level"),
+];
+
+/// Everything that an operator decides.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The SSH listener.
+    pub ssh: Ssh,
+    /// The listener for health and metrics.
+    pub ops: Ops,
+    /// Postgres.
+    pub database: Database,
+    /// Where the server keeps its own files.
+    pub data_dir: PathBuf,
+    /// The key that encrypts secrets at rest.
+    pub secrets: Secrets,
+    /// The SageMaker domains; at least one.
+    pub domains: Vec<Domain>,
+    /// Links and streams.
+    pub links: Links,
+    /// Starting and changing spaces.
+    pub start: Start,
+    /// Shutting down.
+    pub drain: Drain,
+    /// Memory between client and space.
+    pub flow: Flow,
+    /// Logs.
+    pub log: Log,
+    /// Who there is and what they may: also what [`ConfigSource::people`] reads again.
+    pub people: People,
+}
+
+/// The part of the configuration that may change while the server runs.
+#[derive(Debug, Clone)]
+pub struct People {
+    /// The people that the file names.
+    pub users: Vec<ConfiguredUser>,
+    /// What they may reach.
+    pub access: AccessPolicy,
+}
+
+/// Where the configuration comes from: a file and the environment.
+#[derive(Clone)]
+pub struct ConfigSource {
+    path: PathBuf,
+    environment: HashMap<String, String>,
+}
+
+impl ConfigSource {
+    /// The file named by the argument or by `SPACEPORT_CONFIG`, under the process's environment.
+    ///
+    /// # Errors
+    /// When neither names a file.
+    pub fn from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
+        // Variables that are not Unicode are none of ours.
+        let environment: HashMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let named = environment.get("SPACEPORT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = path.map(Path::to_owned).or(named).ok_or(ConfigError::NoFile)?;
+        Ok(Self { path, environment })
+    }
+
+    /// A file under an environment of one's own: for tests.
+    #[must_use]
+    pub fn new(path: PathBuf, environment: HashMap<String, String>) -> Self {
+        Self { path, environment }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every fault in it.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(&self.path)
+            .map_err(|source| ConfigError::Unreadable { path: self.path.clone(), source })?;
+        let table = text.parse::<Table>().map_err(|error| self.not_toml(&text, &error))?;
+        let mut faults = Faults::default();
+        let table = overlay(table, &self.environment, &mut faults);
+        let config = read(table, &faults);
+        faults.finish(config)
+    }
+
+    /// Reads users and access policy again. Other changes in the file need a restart.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every fault anywhere in it: then what was read before stands.
+    pub fn people(&self) -> Result<People, ConfigError> {
+        self.load().map(|config| config.people)
+    }
+
+    /// The parser's own text would show the line, which may hold a secret.
+    fn not_toml(&self, text: &str, error: &toml::de::Error) -> ConfigError {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let message = format!("line {line}, column {column}: {}", error.message());
+        ConfigError::Syntax { path: self.path.clone(), message }
+    }
+}
+
+/// Puts the variables over the file. An empty variable counts as unset, as compose files leave it.
+fn overlay(mut table: Table, environment: &HashMap<String, String>, faults: &mut Faults) -> Table {
+    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    if let Some(Value::Table(secrets)) = table.get_mut("secrets")
+        && (set("SPACEPORT_SECRET_KEY").is_some() || set("SPACEPORT_SECRET_KEY_FILE").is_some())
+    {
+        // One way of giving the key replaces the other.
+        secrets.remove("key");
+        secrets.remove("key_file");
+    }
+    for (variable, section, key) in VARIABLES {
+        let Some(value) = set(variable).cloned().map(Value::String) else { continue };
+        if section.is_empty() {
+            faults.comes_from(key, variable);
+            table.insert((*key).to_owned(), value);
+            continue;
+        }
+        let entry = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        // A section that is no table gets its fault when it is read.
+        if let Value::Table(inner) = entry {
+            faults.comes_from(&format!("{section}.{key}"), variable);
+            inner.insert((*key).to_owned(), value);
+        }
+    }
+    table
+}
+
+fn read(table: Table, faults: &Faults) -> Config {
+    let mut root = Section::root(table, faults);
+    let ssh = Ssh::read(root.section("ssh"));
+    let ops = Ops::read(root.section("ops"));
+    let database = Database::read(root.section("database"));
+    let data_dir = PathBuf::from(
+        root.text("data_dir", "write the path of a directory")
+            .unwrap_or_else(|| "/var/lib/spaceport".to_owned()),
+    );
+    let secrets = Secrets::read(root.section("secrets"), &data_dir);
+    let defaults = domains::Defaults::read(root.section("aws"));
+    let domains = domains::read(&mut root, &defaults, faults);
+    let users = people::read_users(&mut root, faults);
+    let access = people::read_access(root.section("access"), &users, &domains);
+    let config = Config {
+        ssh,
+        ops,
+        database,
+        data_dir,
+        secrets,
+        domains,
+        links: Links::read(root.section("links")),
+        start: Start::read(root.section("start")),
+        drain: Drain::read(root.section("drain")),
+        flow: Flow::read(root.section("flow")),
+        log: Log::read(root.section("log")),
+        people: People { users, access },
+    };
+    root.finish();
+    config
+}

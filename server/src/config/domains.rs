@@ -1,0 +1,307 @@
+//! SageMaker domains: where they are, which role reaches their spaces, how their streams are dialled.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use toml::Value;
+
+use super::fault::Faults;
+use super::reader::Section;
+use crate::domain::ids::{AccountId, DomainAlias, Region, StudioDomainId};
+use crate::domain::space::SpaceArn;
+
+/// One SageMaker domain.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// What people write behind the dot.
+    pub alias: DomainAlias,
+    /// AWS's identifier.
+    pub id: StudioDomainId,
+    /// The account it lives in.
+    pub account: AccountId,
+    /// The region it lives in.
+    pub region: Region,
+    /// `aws`, `aws-cn`, `aws-us-gov`.
+    pub partition: String,
+    /// The role that the gateway takes on for a person.
+    pub user_role: RoleArn,
+    /// The role that the process takes on for listing; without one it lists as itself.
+    pub service_role: Option<RoleArn>,
+    /// Where to send calls instead of AWS's own addresses.
+    pub endpoints: Endpoints,
+    /// Hosts that streams may lead to, beside Session Manager's of the region.
+    pub stream_hosts: Vec<String>,
+    /// Whether opening a stream is signed.
+    pub stream_signing: StreamSigning,
+    /// How fast and in what pieces bytes go up.
+    pub upload: Upload,
+}
+
+impl Domain {
+    /// Whether a space belongs to this domain.
+    #[must_use]
+    pub fn holds(&self, arn: &SpaceArn) -> bool {
+        arn.domain == self.id && arn.account == self.account && arn.region == self.region
+    }
+}
+
+/// Addresses of services, where they are not AWS's own: PrivateLink, FIPS, the simulator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// SageMaker's control plane.
+    pub sagemaker: Option<String>,
+    /// STS.
+    pub sts: Option<String>,
+    /// Systems Manager, for resuming streams.
+    pub ssm: Option<String>,
+}
+
+impl Endpoints {
+    fn read(mut section: Section<'_>) -> Self {
+        let instead = "write an address such as https://vpce-0123.sagemaker.us-east-1.vpce.amazonaws.com";
+        let mut address = |key| section.parsed::<Address>(key, instead).map(|address| address.0);
+        let endpoints = Self { sagemaker: address("sagemaker"), sts: address("sts"), ssm: address("ssm") };
+        section.finish();
+        endpoints
+    }
+
+    fn or(self, others: &Self) -> Self {
+        Self {
+            sagemaker: self.sagemaker.or_else(|| others.sagemaker.clone()),
+            sts: self.sts.or_else(|| others.sts.clone()),
+            ssm: self.ssm.or_else(|| others.ssm.clone()),
+        }
+    }
+}
+
+/// The address of a service: `http` or `https`, a host, nothing behind it.
+struct Address(String);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("it is not http or https".to_owned());
+        }
+        if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+            return Err("it has more than a host and a port".to_owned());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// The ARN of an IAM role.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RoleArn {
+    text: String,
+    partition: String,
+    account: String,
+}
+
+impl RoleArn {
+    /// The ARN as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = "it is not the ARN of a role";
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, "iam", "", account, resource] = *parts else { return Err(malformed) };
+        let name = resource.strip_prefix("role/").ok_or(malformed)?;
+        let name_ok = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@-_/".contains(c))
+            && !name.ends_with('/');
+        if !partition.starts_with("aws") || account.parse::<AccountId>().is_err() || !name_ok {
+            return Err(malformed);
+        }
+        Ok(Self { text: text.to_owned(), partition: partition.to_owned(), account: account.to_owned() })
+    }
+}
+
+impl fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether opening a stream is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamSigning {
+    /// Signed, unless the address is presigned; after a refusal once without.
+    Auto,
+    /// Never.
+    Unsigned,
+}
+
+/// How bytes go up to a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upload {
+    /// The most bytes in one message.
+    pub max_payload_bytes: usize,
+    /// Messages per second; nothing for as many as there are.
+    pub messages_per_s: Option<u32>,
+}
+
+impl Upload {
+    // 16 KiB was accepted by the live service; 32 KiB keeps frames below WebSocket's 16-bit length. The service
+    // appears to allow about 1,000 messages a second.
+    fn read(mut section: Section<'_>) -> Self {
+        let payload = section.count("max_payload_bytes", 256..=32_768, 16_384);
+        let key = "messages_per_s";
+        let messages_per_s = match section.value(key) {
+            None => Some(850),
+            Some(Value::String(text)) if text == "off" => None,
+            Some(value) => {
+                let number = value.as_integer().and_then(|n| u32::try_from(n).ok());
+                let number = number.filter(|n| (10..=100_000).contains(n));
+                if number.is_none() {
+                    let instead = "write a whole number from 10 to 100000, or \"off\"";
+                    section.fault_value(key, &value, "it is not a rate", instead);
+                }
+                number
+            }
+        };
+        section.finish();
+        Self { max_payload_bytes: payload as usize, messages_per_s }
+    }
+}
+
+/// What `[aws]` says for every domain.
+pub(super) struct Defaults {
+    endpoints: Endpoints,
+    stream_hosts: Vec<String>,
+}
+
+impl Defaults {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let endpoints = Endpoints::read(section.section("endpoints"));
+        let stream_hosts = stream_hosts(&mut section);
+        section.finish();
+        Self { endpoints, stream_hosts }
+    }
+}
+
+fn stream_hosts(section: &mut Section<'_>) -> Vec<String> {
+    let hosts: Vec<StreamHost> = section.list(
+        "extra_stream_hosts",
+        "write a host such as vpce-0123.ssmmessages.us-east-1.vpce.amazonaws.com",
+    );
+    hosts.into_iter().map(|host| host.0).collect()
+}
+
+/// A host, and perhaps a port, that streams may lead to.
+struct StreamHost(String);
+
+impl FromStr for StreamHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+        if text.is_empty() || !text.chars().all(plain) {
+            return Err("it is not a host");
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// Reads `[[domains]]`: those that are whole.
+pub(super) fn read(root: &mut Section<'_>, defaults: &Defaults, faults: &Faults) -> Vec<Domain> {
+    let sections = root.sections("domains");
+    if sections.is_empty() {
+        faults.add("domains", None, "there is none", "write a section [[domains]] for each SageMaker domain");
+    }
+    let mut aliases = HashSet::new();
+    let mut ids = HashSet::new();
+    let mut domains = Vec::new();
+    for section in sections {
+        let (alias_at, id_at) = (section.place("alias"), section.place("id"));
+        let Some(domain) = read_one(section, defaults) else { continue };
+        if !aliases.insert(domain.alias.clone()) {
+            let alias = domain.alias.as_str();
+            faults.add(&alias_at, Some(alias), "another domain has this alias", "give each its own");
+        }
+        if !ids.insert((domain.id.clone(), domain.account.clone(), domain.region.clone())) {
+            let id = domain.id.as_str();
+            faults.add(&id_at, Some(id), "this domain is listed before", "list each domain once");
+        }
+        domains.push(domain);
+    }
+    domains
+}
+
+fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
+    let alias = section.required("alias", "write a short name such as \"research\"");
+    let id = section.required("id", "write the domain's id, d-…");
+    let account = section.required("account", "write the account's 12 digits, in quotes");
+    let region: Option<Region> = section.required("region", "write a region such as \"us-east-1\"");
+    let words = [("aws", "aws"), ("aws-cn", "aws-cn"), ("aws-us-gov", "aws-us-gov")];
+    let partition = section.word("partition", &words, region.as_ref().map_or("aws", partition_of));
+    let role = "write arn:aws:iam::ACCOUNT:role/NAME";
+    let user_role = section.required("user_role", role);
+    let service_role = section.parsed("service_role", role);
+    let endpoints = Endpoints::read(section.section("endpoints")).or(&defaults.endpoints);
+    let mut stream_hosts = stream_hosts(&mut section);
+    stream_hosts.extend(defaults.stream_hosts.iter().cloned());
+    let signing = [("auto", StreamSigning::Auto), ("unsigned", StreamSigning::Unsigned)];
+    let stream_signing = section.word("stream_signing", &signing, StreamSigning::Auto);
+    let upload = Upload::read(section.section("upload"));
+    for (key, arn) in [("user_role", user_role.as_ref()), ("service_role", service_role.as_ref())] {
+        belongs(&section, key, arn, account.as_ref(), partition);
+    }
+    section.finish();
+    Some(Domain {
+        alias: alias?,
+        id: id?,
+        account: account?,
+        region: region?,
+        partition: partition.to_owned(),
+        user_role: user_role?,
+        service_role,
+        endpoints,
+        stream_hosts,
+        stream_signing,
+        upload,
+    })
+}
+
+/// SageMaker has no resource policies: a role of another account can never reach a space.
+fn belongs(
+    section: &Section<'_>,
+    key: &str,
+    arn: Option<&RoleArn>,
+    account: Option<&AccountId>,
+    partition: &str,
+) {
+    let (Some(arn), Some(account)) = (arn, account) else { return };
+    if arn.account != account.as_str() {
+        let reason = format!("the role is in account {}, the domain in {account}", arn.account);
+        section.fault(key, Some(&arn.text), reason, "write a role of the domain's account");
+    }
+    if arn.partition != partition {
+        let reason = format!("the role is in partition {}, the domain in {partition}", arn.partition);
+        section.fault(key, Some(&arn.text), reason, "write a role of the domain's partition");
+    }
+}
+
+fn partition_of(region: &Region) -> &'static str {
+    match region.as_str() {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}

@@ -1,0 +1,230 @@
+//! People and what they may reach, as far as the file says it. Both are read again on demand.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+
+use russh::keys::PublicKey;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, HashAlg};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::domains::Domain;
+use super::fault::Faults;
+use super::reader::Section;
+use crate::domain::access::{AccessPolicy, Denial, Grant, Membership};
+use crate::domain::ids::{DomainAlias, GroupName, UserId, UserName, UserProfileName};
+use crate::domain::user::{Role, User};
+
+/// RSA keys below this many bits are refused.
+const RSA_BITS: usize = 2048;
+
+/// A person whom the file names. The store gives them their row.
+#[derive(Debug, Clone)]
+pub struct ConfiguredUser {
+    /// What logs and terminals call them.
+    pub name: UserName,
+    /// What the row is found by: stays when the name changes.
+    pub subject: String,
+    /// The keys that prove who they are.
+    pub keys: Vec<UserKey>,
+    /// Their groups.
+    pub groups: BTreeSet<GroupName>,
+    /// The SageMaker user profiles that are theirs.
+    pub profiles: BTreeSet<UserProfileName>,
+    /// What else they may do.
+    pub role: Role,
+    /// Whether they are suspended.
+    pub suspended: bool,
+}
+
+impl ConfiguredUser {
+    /// The user, once their row is known.
+    #[must_use]
+    pub fn with_id(&self, id: UserId) -> User {
+        User {
+            id,
+            name: self.name.clone(),
+            subject: self.subject.clone(),
+            groups: self.groups.clone(),
+            profiles: self.profiles.clone(),
+            role: self.role,
+            suspended: self.suspended,
+        }
+    }
+}
+
+/// An OpenSSH public key of a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserKey {
+    /// The key.
+    pub key: PublicKey,
+    /// `SHA256:…`, as OpenSSH prints it.
+    pub fingerprint: String,
+}
+
+impl FromStr for UserKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let key = PublicKey::from_openssh(text.trim())
+            .map_err(|error| format!("it is not a public key: {error}"))?;
+        if key.algorithm() == Algorithm::Dsa {
+            return Err("DSA keys are not accepted".to_owned());
+        }
+        if let KeyData::Rsa(rsa) = key.key_data() {
+            let bits = rsa.key_size();
+            if (bits as usize) < RSA_BITS {
+                return Err(format!("this RSA key has {bits} bits"));
+            }
+        }
+        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+        Ok(Self { key, fingerprint })
+    }
+}
+
+impl fmt::Debug for UserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fingerprint)
+    }
+}
+
+/// Reads `[[users]]`: those that are whole.
+pub(super) fn read_users(root: &mut Section<'_>, faults: &Faults) -> Vec<ConfiguredUser> {
+    let mut names = HashSet::new();
+    let mut subjects = HashSet::new();
+    let mut keys: HashMap<String, UserName> = HashMap::new();
+    let mut users = Vec::new();
+    for section in root.sections("users") {
+        let (name_at, subject_at, keys_at) =
+            (section.place("name"), section.place("subject"), section.place("keys"));
+        let Some(user) = read_user(section) else { continue };
+        let name = user.name.as_str();
+        if !names.insert(user.name.clone()) {
+            faults.add(&name_at, Some(name), "another user has this name", "give each their own");
+        }
+        if !subjects.insert(user.subject.clone()) {
+            let instead = "give each their own";
+            faults.add(&subject_at, Some(&user.subject), "another user has this subject", instead);
+        }
+        for key in &user.keys {
+            if let Some(owner) = keys.insert(key.fingerprint.clone(), user.name.clone()) {
+                let reason = format!("{owner} has the same key");
+                faults.add(&keys_at, Some(&key.fingerprint), reason, "list each key once, with its owner");
+            }
+        }
+        users.push(user);
+    }
+    users
+}
+
+fn read_user(mut section: Section<'_>) -> Option<ConfiguredUser> {
+    let name: Option<UserName> = section.required("name", "write a short name or an e-mail address");
+    let subject = section.text("subject", "write the person's identifier");
+    let keys = section.list("keys", "write a line such as \"ssh-ed25519 AAAA… anna@laptop\"");
+    let groups = section.list("groups", "write PROVIDER/GROUP, such as \"local/research\"");
+    let profiles = section.list("profiles", "write the name of a SageMaker user profile");
+    let roles = [("user", Role::User), ("auditor", Role::Auditor), ("admin", Role::Admin)];
+    let role = section.word("role", &roles, Role::User);
+    let suspended = section.flag("suspended", false);
+    section.finish();
+    let name = name?;
+    let subject = subject.unwrap_or_else(|| name.to_string());
+    Some(ConfiguredUser {
+        name,
+        subject,
+        keys,
+        groups: groups.into_iter().collect(),
+        profiles: profiles.into_iter().collect(),
+        role,
+        suspended,
+    })
+}
+
+/// Reads `[access]`, against the users and domains that there are.
+pub(super) fn read_access(
+    mut section: Section<'_>,
+    users: &[ConfiguredUser],
+    domains: &[Domain],
+) -> AccessPolicy {
+    let policy = AccessPolicy {
+        members: section.sections("members").into_iter().filter_map(|s| read_member(s, domains)).collect(),
+        grants: section
+            .sections("grants")
+            .into_iter()
+            .filter_map(|s| read_grant(s, users, domains))
+            .collect(),
+        denials: section.sections("denials").into_iter().filter_map(|s| read_denial(s, users)).collect(),
+        no_jump: section
+            .list("no_jump", "write PROVIDER/GROUP, such as \"local/research\"")
+            .into_iter()
+            .collect(),
+        agent_into_shared: section.flag("agent_into_shared", false),
+    };
+    section.finish();
+    policy
+}
+
+fn read_member(mut section: Section<'_>, domains: &[Domain]) -> Option<Membership> {
+    let domain = known_domain(&mut section, domains);
+    let group = section.required("group", "write PROVIDER/GROUP, such as \"local/research\"");
+    section.finish();
+    Some(Membership { domain: domain?, group: group? })
+}
+
+fn read_grant(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Domain]) -> Option<Grant> {
+    let user = known_user(&mut section, users);
+    let domain = known_domain(&mut section, domains);
+    let space = section.required("space", "write the name of a space");
+    let until = section.required::<Moment>("until", "write a time such as 2027-01-31T18:00:00Z");
+    let reason = section.required("reason", "write why, for whoever reads the audit log");
+    section.finish();
+    Some(Grant { user: user?, domain: domain?, space: space?, until: until?.0, reason: reason? })
+}
+
+fn read_denial(mut section: Section<'_>, users: &[ConfiguredUser]) -> Option<Denial> {
+    let user = known_user(&mut section, users);
+    let key = "space";
+    let instead = "write the name of a space, or leave the key out to deny all";
+    let had_space = section.has(key);
+    let space = section.parsed(key, instead);
+    let reason = section.required("reason", "write why: the person will read it");
+    section.finish();
+    // A malformed space must not widen the denial to every space; the fault stops the start anyway.
+    if had_space && space.is_none() {
+        return None;
+    }
+    Some(Denial { user: user?, space, reason: reason? })
+}
+
+fn known_user(section: &mut Section<'_>, users: &[ConfiguredUser]) -> Option<UserName> {
+    let name: UserName = section.required("user", "write the name of a user")?;
+    if !users.iter().any(|user| user.name == name) {
+        let reason = "there is no such user";
+        section.fault("user", Some(name.as_str()), reason, "write the name of one of [[users]]");
+        return None;
+    }
+    Some(name)
+}
+
+fn known_domain(section: &mut Section<'_>, domains: &[Domain]) -> Option<DomainAlias> {
+    let alias: DomainAlias = section.required("domain", "write the alias of a domain")?;
+    if !domains.iter().any(|domain| domain.alias == alias) {
+        let reason = "there is no such domain";
+        section.fault("domain", Some(alias.as_str()), reason, "write the alias of one of [[domains]]");
+        return None;
+    }
+    Some(alias)
+}
+
+/// A moment in RFC 3339.
+struct Moment(OffsetDateTime);
+
+impl FromStr for Moment {
+    type Err = time::error::Parse;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        OffsetDateTime::parse(text, &Rfc3339).map(Self)
+    }
+}

@@ -1,0 +1,217 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::domains::StreamSigning;
+use super::*;
+use crate::domain::user::Role;
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spaceport.example.toml");
+
+/// The least that a file must say.
+const LEAST: &str = r#"
+    [ssh]
+    public_host = "gateway.example.com"
+    [[domains]]
+    alias = "research"
+    id = "d-abc"
+    account = "111111111111"
+    region = "us-east-1"
+    user_role = "arn:aws:iam::111111111111:role/spaceport-user"
+"#;
+
+fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spaceport.toml");
+    std::fs::write(&path, text).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    ConfigSource::new(path, environment.collect()).load()
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, &[])
+}
+
+fn faults(result: Result<Config, ConfigError>) -> Vec<Fault> {
+    match result {
+        Err(ConfigError::Faults(FaultList(faults))) => faults,
+        Err(other) => panic!("not a list of faults: {other}"),
+        Ok(_) => panic!("the configuration was accepted"),
+    }
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let config = ConfigSource::new(EXAMPLE.into(), HashMap::new()).load().unwrap();
+    assert_eq!(config.domains.len(), 2);
+    let (research, prod) = (&config.domains[0], &config.domains[1]);
+    assert_eq!(research.upload.messages_per_s, Some(850));
+    assert_eq!(research.stream_hosts, ["vpce-0123-abcd.ssmmessages.eu-central-1.vpce.amazonaws.com"]);
+    assert_eq!(prod.stream_signing, StreamSigning::Unsigned);
+    assert_eq!(prod.upload.messages_per_s, None);
+    assert_eq!(prod.stream_hosts.len(), 2);
+    assert_eq!(prod.endpoints.sagemaker.as_deref(), Some("https://sagemaker.eu-central-1.amazonaws.com"));
+    let People { users, access } = &config.people;
+    assert_eq!(users[0].keys[0].fingerprint, "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
+    assert_eq!((users[1].subject.as_str(), users[1].role), ("ben@example.com", Role::Admin));
+    assert_eq!(access.grants[0].until.unix_timestamp(), 1_801_418_400);
+    assert_eq!(access.denials[0].reason, "finance only");
+}
+
+#[test]
+fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let places_and_examples =
+        ["url =", "postgres_bin =", "key =", "key_file =", "sagemaker =", "sts =", "ssm ="];
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest)
+            if rest
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+                && !places_and_examples.iter().any(|example| rest.starts_with(example)) =>
+        {
+            rest
+        }
+        _ => line,
+    });
+    let spelt_out = load(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let plain = load(&text).unwrap();
+    // `public_port` and `service_role` have no default beyond what follows from others.
+    let text_of = |config: &Config| {
+        format!("{:?}{:?}{:?}{:?}{:?}", config.links, config.start, config.drain, config.flow, config.log)
+    };
+    assert_eq!(text_of(&spelt_out), text_of(&plain));
+    assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);
+    assert_eq!(spelt_out.ssh.login_grace, plain.ssh.login_grace);
+    assert_eq!(spelt_out.domains[0].upload, plain.domains[0].upload);
+}
+
+#[test]
+fn little_is_enough() {
+    let config = load(LEAST).unwrap();
+    assert_eq!(config.ssh.listen.to_string(), "0.0.0.0:22");
+    assert_eq!(config.ops.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.data_dir, Path::new("/var/lib/spaceport"));
+    assert!(matches!(&config.secrets, Secrets::Own(path) if path.ends_with("secret.key")));
+    assert!(config.database.url.is_none());
+    assert_eq!(config.domains[0].partition, "aws");
+}
+
+#[test]
+fn every_fault_is_listed_at_once_with_its_place() {
+    let text = r#"
+        [ssh]
+        listne = ":2222"
+        listen = "localhost"
+        public_host = "gateway.example.com"
+        login_grace_s = 9000
+        [[domains]]
+        alias = "Research"
+        id = "d-abc"
+        account = 111111111111
+        region = "us-east-1"
+        user_role = "arn:aws:iam::222222222222:role/x"
+        [[domains]]
+        alias = "prod"
+        id = "d-abc"
+        account = "111111111111"
+        region = "us-east-1"
+        user_role = "arn:aws:iam::222222222222:role/x"
+        [[users]]
+        name = "anna"
+        keys = ["ssh-ed25519 nonsense"]
+        role = "root"
+        [[access.grants]]
+        user = "bob"
+        domain = "prod"
+        space = "x"
+        until = "tomorrow"
+        [telemetry]
+        on = true
+    "#;
+    let found: Vec<String> = faults(load(text)).iter().map(ToString::to_string).collect();
+    let expected = [
+        "ssh.listen = \"localhost\": it is not an address to listen on; ",
+        "ssh.login_grace_s = 9000: it is not a number within its limits; write a whole number from 5 to 600",
+        "ssh.listne = \":2222\": there is no such key; did you mean listen?",
+        "domains[0].alias = \"Research\": domain alias \"Research\" is malformed: ",
+        "domains[0].account = 111111111111: it is of type integer; write the account's 12 digits, in quotes",
+        "domains[1].user_role = \"arn:aws:iam::222222222222:role/x\": the role is in account 222222222222, the domain in 111111111111; ",
+        "users[0].keys[0] = \"ssh-ed25519 nonsense\": it is not a public key",
+        "users[0].role = \"root\": there is no such choice; write one of user, auditor, admin",
+        "access.grants[0].user = \"bob\": there is no such user; ",
+        "access.grants[0].until = \"tomorrow\": ",
+        "access.grants[0].reason: it is missing; ",
+        "telemetry: there is no such key; the keys here are ",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nshould start with\n{expected}");
+    }
+}
+
+#[test]
+fn the_same_key_alias_or_domain_twice_is_a_fault() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let domain = LEAST.split("[[domains]]").nth(1).unwrap();
+    let text = format!(
+        "{LEAST}\n[[domains]]{domain}\n[[users]]\nname='a'\nkeys=['{key} x']\n[[users]]\nname='b'\nkeys=['{key} y']"
+    );
+    let places: Vec<String> = faults(load(&text)).into_iter().map(|fault| fault.place).collect();
+    assert_eq!(places, ["domains[1].alias", "domains[1].id", "users[1].keys"]);
+}
+
+#[test]
+fn a_denial_of_a_malformed_space_does_not_become_a_denial_of_all() {
+    let text = format!("{LEAST}\n[[users]]\nname='a'\n[[access.denials]]\nuser='a'\nspace='-'\nreason='x'");
+    assert_eq!(faults(load(&text))[0].place, "access.denials[0].space");
+}
+
+#[test]
+fn variables_stand_over_the_file_and_are_named_in_faults() {
+    let environment =
+        [("SPACEPORT_SSH_LISTEN", "127.0.0.1:0"), ("SPACEPORT_LOG_FORMAT", "json"), ("DATABASE_URL", "")];
+    let config = load_with(LEAST, &environment).unwrap();
+    assert_eq!(config.ssh.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(config.database.url.is_none());
+
+    let found = faults(load_with(
+        LEAST,
+        &[("SPACEPORT_DRAIN_DEADLINE_S", "soon"), ("DATABASE_URL", "mysql://a:secret@b/c")],
+    ));
+    assert_eq!(found[0].place, "DATABASE_URL");
+    assert_eq!(found[0].value, None, "a password must not be repeated");
+    assert_eq!(found[1].place, "SPACEPORT_DRAIN_DEADLINE_S");
+}
+
+#[test]
+fn a_line_that_is_not_toml_is_named_but_not_shown() {
+    let error = load("[secrets]\nkey = \"hunter2").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("line 2"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_key_may_be_hexadecimal_or_base64() {
+    let hex = "00".repeat(31) + "ff";
+    let base64 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=";
+    for text in [hex.as_str(), base64] {
+        let config = load_with(LEAST, &[("SPACEPORT_SECRET_KEY", text)]).unwrap();
+        assert_eq!(config.secrets.key().unwrap().expose()[31], 0xff);
+    }
+    let found = faults(load_with(LEAST, &[("SPACEPORT_SECRET_KEY", "too-short")]));
+    assert_eq!((found[0].place.as_str(), &found[0].value), ("SPACEPORT_SECRET_KEY", &None));
+}
+
+#[test]
+fn an_own_key_is_made_once_and_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("data");
+    let config = load_with(LEAST, &[("SPACEPORT_DATA_DIR", data_dir.to_str().unwrap())]).unwrap();
+    let first = config.secrets.key().unwrap();
+    let second = config.secrets.key().unwrap();
+    assert_eq!(first.expose(), second.expose());
+    let mode = std::fs::metadata(data_dir.join("secret.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
