@@ -1,0 +1,3 @@
+//! Work that goes on by itself: each job is a loop that the composition root spawns on its task tracker.
+
+pub mod lease;

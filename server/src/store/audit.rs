@@ -1,0 +1,25 @@
+//! From an audit event to the change that writes its row.
+
+use time::OffsetDateTime;
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::ids::{AuditId, ConnectionId, ReplicaId, SessionId, SpaceId, UserId};
+use crate::domain::record::Change;
+
+/// The change that writes an event's row, with the id, time and replica that it lacks.
+#[must_use]
+pub fn audit_change(id: AuditId, at: OffsetDateTime, replica: ReplicaId, event: AuditEvent) -> Change {
+    Change::Audit {
+        audit: id.uuid(),
+        at,
+        replica: replica.uuid(),
+        actor: event.actor.map(UserId::uuid),
+        actor_name: event.actor_name,
+        space: event.space.map(SpaceId::uuid),
+        session: event.session.map(SessionId::uuid),
+        connection: event.connection.map(ConnectionId::uuid),
+        kind: event.kind.to_owned(),
+        allowed: event.allowed,
+        detail: event.detail,
+    }
+}

@@ -1,0 +1,145 @@
+//! Secrets that all replicas share, encrypted with a key that the database does not have.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox, SecretString};
+
+use super::{Store, StoreError};
+
+/// The length of a key.
+const KEY_BYTES: usize = 32;
+/// The first byte of what is sealed as below; another way to seal gets another.
+const FORMAT: u8 = 1;
+
+/// The text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sealing key is 32 bytes, as base64 or as 64 hexadecimal digits")]
+pub struct MalformedKey;
+
+/// The key that seals secrets: AES-256-GCM.
+pub struct SealingKey(RandomizedNonceKey);
+
+impl SealingKey {
+    /// From text: base64, or hexadecimal digits.
+    ///
+    /// # Errors
+    /// When it is neither, or not 32 bytes.
+    pub fn parse(text: &SecretString) -> Result<Self, MalformedKey> {
+        let text = text.expose_secret().trim();
+        let bytes = match hexadecimal(text) {
+            Some(bytes) => bytes,
+            None => STANDARD.decode(text).map_err(|_| MalformedKey)?,
+        };
+        if bytes.len() != KEY_BYTES {
+            return Err(MalformedKey);
+        }
+        RandomizedNonceKey::new(&AES_256_GCM, &bytes).map(Self).map_err(|_| MalformedKey)
+    }
+
+    /// The name goes in as associated data, so that one secret cannot be passed off as another.
+    fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut text = secret.to_vec();
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut text)
+            .map_err(|_| StoreError::Sealed)?;
+        let mut sealed = vec![FORMAT];
+        sealed.extend_from_slice(nonce.as_ref());
+        sealed.append(&mut text);
+        Ok(sealed)
+    }
+
+    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretBox<Vec<u8>>, StoreError> {
+        let Some((&FORMAT, rest)) = sealed.split_first() else { return Err(StoreError::Sealed) };
+        let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(StoreError::Sealed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Sealed)?;
+        let mut secret = SecretBox::new(Box::new(text.to_vec()));
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::from(name.as_bytes()), secret.expose_secret_mut())
+            .map_err(|_| StoreError::Sealed)?
+            .len();
+        secret.expose_secret_mut().truncate(length);
+        Ok(secret)
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
+        return None;
+    }
+    (0..KEY_BYTES).map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect()
+}
+
+impl Store {
+    /// The secret of a name, made and kept on first use. Of replicas that make one at the same time, the first to
+    /// write it wins, and all answer the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] when it was sealed with another key.
+    pub async fn sealed(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Vec<u8>,
+        key: &SealingKey,
+    ) -> Result<SecretBox<Vec<u8>>, StoreError> {
+        if let Some(sealed) = self.read_sealed(name).await? {
+            return key.open(name, &sealed);
+        }
+        let made = SecretBox::new(Box::new(make()));
+        let sealed = key.seal(name, made.expose_secret())?;
+        let written = sqlx::query!(
+            "INSERT INTO secrets (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+            name,
+            sealed,
+        )
+        .execute(&self.pool)
+        .await?;
+        if written.rows_affected() > 0 {
+            return Ok(made);
+        }
+        let theirs = self.read_sealed(name).await?.ok_or(StoreError::Sealed)?;
+        key.open(name, &theirs)
+    }
+
+    async fn read_sealed(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sealed = sqlx::query_scalar!("SELECT sealed FROM secrets WHERE name = $1", name);
+        Ok(sealed.fetch_optional(&self.pool).await?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Result<SealingKey, MalformedKey> {
+        SealingKey::parse(&text.to_owned().into())
+    }
+
+    #[test]
+    fn a_key_is_32_bytes_as_base64_or_hex() {
+        assert!(key(&"0f".repeat(32)).is_ok());
+        assert!(key(&STANDARD.encode([7; 32])).is_ok());
+        assert!(key(&format!("{}\n", STANDARD.encode([7; 32]))).is_ok());
+        for bad in ["", "0f", &"0g".repeat(32), &STANDARD.encode([7; 31]), &"é".repeat(32)] {
+            assert!(matches!(key(bad), Err(MalformedKey)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_its_key_and_name_only() {
+        let mine = key(&"0f".repeat(32)).unwrap();
+        let sealed = mine.seal("host_key", b"secret").unwrap();
+        assert_ne!(sealed, mine.seal("host_key", b"secret").unwrap(), "a nonce was used twice");
+        assert!(!sealed.windows(6).any(|part| part == b"secret"));
+        assert_eq!(mine.open("host_key", &sealed).unwrap().expose_secret(), b"secret");
+        assert!(matches!(mine.open("ca_key", &sealed), Err(StoreError::Sealed)));
+        let theirs = key(&"f0".repeat(32)).unwrap();
+        assert!(matches!(theirs.open("host_key", &sealed), Err(StoreError::Sealed)));
+        for cut in 0..sealed.len() {
+            assert!(mine.open("host_key", sealed.get(..cut).unwrap()).is_err());
+        }
+    }
+}
