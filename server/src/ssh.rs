@@ -1,0 +1,126 @@
+//! SSH towards clients: the listener, authentication, target names, channels, and wording for terminals.
+//!
+//! russh's handler answers at once and hands each channel to a task of its own; that task talks to the
+//! [`gateway`](crate::gateway) and relays bytes. What is *not* here: who people are (`identity`), what they may do
+//! (`domain::access`), spaces, links and records (`gateway`).
+//!
+//! Exit statuses that the gateway itself gives: 1 for a refusal, 130 for a wait that was interrupted, and 255, like
+//! `ssh` itself, where the way to the space failed or was taken away.
+
+mod admission;
+mod algorithms;
+mod auth;
+mod channel;
+mod client;
+mod command;
+mod connection;
+mod forward;
+mod handler;
+mod input;
+mod listener;
+mod messages;
+mod opening;
+mod progress;
+mod refusals;
+mod relay;
+mod remote;
+mod request;
+mod signals;
+mod slots;
+mod socket;
+mod target;
+mod terminal;
+
+use std::sync::{Arc, Mutex};
+
+use russh::keys::PrivateKey;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::domain::ports::Clock;
+use crate::gateway::Gateway;
+use crate::gateway::flow::{FlowLimits, ProcessBudget};
+use crate::identity::Identity;
+
+/// How people reach this gateway: what messages tell them to type.
+#[derive(Debug, Clone)]
+struct Address {
+    host: String,
+    port: u16,
+}
+
+/// What the SSH server is made of.
+pub struct Parts {
+    /// Where spaces come from.
+    pub gateway: Gateway,
+    /// Who people are.
+    pub identity: Identity,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How it is called, and how much it takes on.
+    pub settings: config::Ssh,
+    /// Flow control of each connection.
+    pub flow: FlowLimits,
+    /// The memory that all connections share.
+    pub budget: ProcessBudget,
+    /// The host keys, the same on every replica.
+    pub host_keys: Vec<PrivateKey>,
+}
+
+/// The SSH server.
+pub struct Ssh {
+    shared: Arc<Shared>,
+}
+
+/// What every connection needs.
+struct Shared {
+    gateway: Gateway,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    address: Address,
+    settings: config::Ssh,
+    flow: FlowLimits,
+    budget: ProcessBudget,
+    config: Arc<russh::server::Config>,
+    refusals: Mutex<refusals::Refusals>,
+}
+
+impl Ssh {
+    /// Puts a server together; it does nothing until it is told to [`serve`](Self::serve).
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { gateway, identity, clock, settings, flow, budget, host_keys } = parts;
+        let shared = Shared {
+            gateway,
+            identity,
+            clock,
+            address: Address {
+                host: settings.public_host.clone(),
+                port: settings.public_port.unwrap_or(settings.listen.port()),
+            },
+            settings,
+            flow,
+            budget,
+            config: Arc::new(algorithms::server_config(host_keys)),
+            refusals: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Serves a listener. Once `drain` is cancelled no connection is taken any more, and those end that have no
+    /// session; once `end` is cancelled all end. Returns when the last one has.
+    pub async fn serve(&self, listener: TcpListener, drain: CancellationToken, end: CancellationToken) {
+        let over = CancellationToken::new();
+        let served = async {
+            let connections = TaskTracker::new();
+            listener::accept(&self.shared, &listener, &connections, &drain, &end).await;
+            drop(listener);
+            connections.close();
+            connections.wait().await;
+            over.cancel();
+        };
+        tokio::join!(served, listener::keep_reporting(&self.shared, over.clone()));
+    }
+}

@@ -1,0 +1,107 @@
+//! What the server offers: algorithms, methods and times.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
+
+use crate::gateway::flow;
+
+/// A refused key costs the client this much time. Users are found by a hash of their key, so there is nothing to
+/// learn from timing; this only slows guessing, and an agent with six keys must stay quick.
+const REJECTION_TIME: Duration = Duration::from_millis(200);
+/// Refused attempts on one connection: agents offer every key they have.
+const ATTEMPTS: usize = 10;
+/// How long a client may be silent before it is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How many of those questions may stay without an answer.
+const KEEPALIVES_MISSED: usize = 3;
+
+/// The configuration of every connection.
+pub(super) fn server_config(host_keys: Vec<PrivateKey>) -> server::Config {
+    flow::server_config(server::Config {
+        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Spaceport")),
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        auth_rejection_time: REJECTION_TIME,
+        // OpenSSH's first request only asks which methods there are.
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        max_auth_attempts: ATTEMPTS,
+        // A quiet terminal is no reason to end; vanished clients are found by keepalives.
+        inactivity_timeout: None,
+        keepalive_interval: Some(KEEPALIVE),
+        keepalive_max: KEEPALIVES_MISSED,
+        keys: host_keys,
+        preferred: preferred(),
+        ..server::Config::default()
+    })
+}
+
+/// No SHA-1, no encrypt-and-MAC, no small or negotiated groups, no compression.
+fn preferred() -> Preferred {
+    Preferred {
+        kex: Cow::Borrowed(&[
+            kex::MLKEM768X25519_SHA256,
+            kex::CURVE25519,
+            kex::CURVE25519_PRE_RFC_8731,
+            kex::DH_G18_SHA512,
+            kex::DH_G16_SHA512,
+            kex::EXTENSION_SUPPORT_AS_SERVER,
+            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+        ]),
+        // Host keys, and by RFC 8308 also what the server takes from users.
+        key: Cow::Borrowed(&[
+            Algorithm::Ed25519,
+            Algorithm::SkEd25519,
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+            Algorithm::SkEcdsaSha2NistP256,
+            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+        ]),
+        host_key_certificates: Cow::Borrowed(&[]),
+        // The client's order decides; AES-GCM is the quickest where both have it.
+        cipher: Cow::Borrowed(&[
+            cipher::AES_256_GCM,
+            cipher::AES_128_GCM,
+            cipher::CHACHA20_POLY1305,
+            cipher::AES_256_CTR,
+            cipher::AES_128_CTR,
+        ]),
+        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+        compression: Cow::Borrowed(&[compression::NONE]),
+    }
+}
+
+/// Whether a signature algorithm is taken from users: not SHA-1 (RFC 8332 replaces it), not DSA.
+pub(super) const fn is_taken(algorithm: &Algorithm) -> bool {
+    matches!(
+        algorithm,
+        Algorithm::Ed25519
+            | Algorithm::SkEd25519
+            | Algorithm::SkEcdsaSha2NistP256
+            | Algorithm::Ecdsa { .. }
+            | Algorithm::Rsa { hash: Some(HashAlg::Sha256 | HashAlg::Sha512) }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha_1_signatures_are_not_taken() {
+        assert!(!is_taken(&Algorithm::Rsa { hash: None }));
+        assert!(!is_taken(&Algorithm::Dsa));
+        assert!(is_taken(&Algorithm::Rsa { hash: Some(HashAlg::Sha512) }));
+        assert!(is_taken(&Algorithm::SkEd25519));
+    }
+
+    #[test]
+    fn only_public_keys_are_advertised() {
+        let config = server_config(Vec::new());
+        assert_eq!(&*config.methods, &[MethodKind::PublicKey]);
+        assert!(!config.preferred.key.contains(&Algorithm::Rsa { hash: None }));
+    }
+}

@@ -1,0 +1,75 @@
+//! Answers of the gateway's own command line: bare, on stdout.
+
+use super::{Address, Message, clean};
+use crate::domain::names::COMMAND_LINE;
+use crate::domain::space::Space;
+
+/// What there is to type.
+pub(in crate::ssh) fn help(address: &Address) -> String {
+    let command = |words: &str| address.command(words);
+    format!(
+        "{}\n\
+         \x20 to a shell in a space, or any command, scp, sftp, rsync, an editor\n\
+         {}\n\
+         \x20 your spaces and what they are doing\n\
+         {}\n\
+         \x20 who you are here\n\
+         {}\n\
+         \x20 lines for ~/.ssh/config\n",
+        address.ssh("SPACE"),
+        command("spaces"),
+        command("whoami"),
+        command("config SPACE..."),
+    )
+}
+
+/// Somebody's spaces as a table.
+pub(in crate::ssh) fn spaces(spaces: &[Space]) -> String {
+    if spaces.is_empty() {
+        return "There is no space that you may open.\n".to_owned();
+    }
+    let names: Vec<String> = spaces.iter().map(|space| written(space, spaces)).collect();
+    let width = names.iter().map(String::len).max().unwrap_or_default().max("SPACE".len());
+    let mut out = format!("{:<width$}  {:<8}  INSTANCE\n", "SPACE", "STATE");
+    for (name, space) in names.iter().zip(spaces) {
+        let instance = space.app.as_ref().and_then(|app| app.instance_type.as_ref());
+        let instance = instance.map_or("", |instance| instance.as_str());
+        let line = format!("{name:<width$}  {:<8}  {instance}", space.state());
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// The shortest name that reaches a space: its domain is written where another domain has one of that name.
+fn written(space: &Space, spaces: &[Space]) -> String {
+    let name = space.name().as_str();
+    let namesakes = spaces.iter().filter(|other| other.name().as_str().eq_ignore_ascii_case(name)).count();
+    if namesakes > 1 { format!("{name}.{}", space.domain) } else { name.to_owned() }
+}
+
+/// Who somebody is.
+pub(in crate::ssh) fn whoami(name: &str, role: &str, groups: &[&str], key: &str) -> String {
+    let groups = match groups {
+        [] => String::new(),
+        [one] => format!(", group {one}"),
+        several => format!(", groups {}", several.join(", ")),
+    };
+    format!("{}\nkey {}\n", clean(&format!("{name}, {role}{groups}")), clean(key))
+}
+
+/// A block of `ssh_config` for one space.
+pub(in crate::ssh) fn config_block(name: &str, address: &Address) -> String {
+    let port = if address.port == 22 { String::new() } else { format!("  Port {}\n", address.port) };
+    format!(
+        "Host {name}\n  HostName {}\n{port}  User {name}\n  ServerAliveInterval 30\n  ConnectTimeout 300\n",
+        address.host
+    )
+}
+
+/// A command that there is not.
+pub(in crate::ssh) fn no_such_command(command: &str, address: &Address) -> Message {
+    let first = command.split_ascii_whitespace().next().unwrap_or_default();
+    Message::new(format!("there is no command \"{first}\" like that."))
+        .next(format!("{} -- it knows help, spaces, whoami, config.", address.ssh(COMMAND_LINE)))
+}

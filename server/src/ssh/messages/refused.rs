@@ -1,0 +1,214 @@
+//! Words for what was not opened, one message for each reason, and its exit status.
+
+use super::{Address, Message, duration, ended};
+use crate::domain::access::{Action, Because};
+use crate::domain::ids::{AuditId, MalformedName};
+use crate::domain::ports::{AwsError, DialError};
+use crate::domain::space::SpaceState;
+use crate::domain::start::StartProblem;
+use crate::gateway::{FindError, OpenError};
+
+/// A refusal: asking again changes nothing.
+const REFUSED: u32 = 1;
+/// The way failed: what `ssh` itself exits with then.
+const FAILED: u32 = 255;
+
+/// A name that can be no space's.
+pub(in crate::ssh) fn malformed(error: &MalformedName, address: &Address) -> Message {
+    Message::new("that is not the name of a space.")
+        .why(format!("{error}."))
+        .next(format!("{}, or SPACE.DOMAIN", address.ssh("SPACE")))
+}
+
+/// A name that leads nowhere.
+pub(in crate::ssh) fn find_failed(error: &FindError, name: &str, address: &Address) -> Message {
+    match error {
+        FindError::Unknown { near } => {
+            let message = Message::new(format!("there is no space {name}."));
+            let message = if near.is_empty() { message } else { message.field("Near:", near.join(", ")) };
+            message.field("All:", address.command("spaces"))
+        }
+        FindError::Ambiguous { choices } => {
+            let message = Message::new(format!("{name} names several spaces.")).next("write one of them:");
+            choices.iter().fold(message, |message, choice| message.more(address.ssh(choice)))
+        }
+        FindError::Denied { space, because, audit } => denied(space.as_str(), because, *audit),
+        FindError::CatalogueAway(error) => {
+            let (why, next) = aws(error);
+            Message::new("the list of spaces is not there yet.").why(why).next(next)
+        }
+        FindError::RecordAway => record_away(),
+    }
+}
+
+/// A space, or a channel to it, that was not opened.
+pub(in crate::ssh) fn open_failed(
+    error: &OpenError,
+    space: &str,
+    now: time::OffsetDateTime,
+    address: &Address,
+) -> Message {
+    match error {
+        OpenError::Denied { because, audit } => denied(space, because, *audit),
+        OpenError::NotRunning(state) => not_running(*state, space, address),
+        OpenError::Start(problem) => cannot_start(problem, space, address),
+        OpenError::AppFailed { reason } => Message::new(format!("{space} did not start."))
+            .why(format!("AWS says \"{reason}\"."))
+            .next("try again later, or take another instance type in SageMaker Studio."),
+        OpenError::StartTimedOut { waited_s } => {
+            Message::new(format!("{space} is not up after {}.", duration(*waited_s)))
+                .why("AWS is still at it.")
+                .next(format!("in a few minutes, {}", address.ssh(space)))
+        }
+        OpenError::NoFreeStream(used) => Message::new(format!("{space} has no free stream."))
+            .why(used.to_string())
+            .next("close a session, or wait."),
+        OpenError::Aws(error) => {
+            let (why, next) = aws(error);
+            // A limit on streams has its own error: this one is on apps.
+            let what = if matches!(error, AwsError::LimitExceeded(_)) {
+                "did not start"
+            } else {
+                "could not be opened"
+            };
+            Message::new(format!("{space} {what}.")).why(why).next(next)
+        }
+        OpenError::Dial(error) => Message::new(format!("{space} could not be reached."))
+            .why(dial(error))
+            .next("try again in a minute."),
+        OpenError::SpaceSsh(words) => Message::new(format!("{space} could not be reached."))
+            .why(format!("its SSH server did not let the gateway in: {words}."))
+            .next("try again in a minute. If it stays so, restart the space."),
+        OpenError::RefusedBySpace(words) => {
+            Message::new(format!("{space} refused that.")).why(format!("its SSH server says: {words}."))
+        }
+        OpenError::RecordAway => record_away(),
+        OpenError::Draining => Message::new("this gateway restarts for an update.")
+            .next(format!("connect again, you land on another: {}", address.ssh(space))),
+        OpenError::Ended(reason) => ended(reason, space, now, address),
+    }
+}
+
+/// The exit status that goes with [`open_failed`].
+pub(in crate::ssh) const fn status_of(error: &OpenError) -> u32 {
+    match error {
+        OpenError::Denied { .. }
+        | OpenError::NotRunning(_)
+        | OpenError::Start(_)
+        | OpenError::AppFailed { .. }
+        | OpenError::NoFreeStream(_)
+        | OpenError::RefusedBySpace(_) => REFUSED,
+        OpenError::StartTimedOut { .. }
+        | OpenError::Aws(_)
+        | OpenError::Dial(_)
+        | OpenError::SpaceSsh(_)
+        | OpenError::RecordAway
+        | OpenError::Draining
+        | OpenError::Ended(_) => FAILED,
+    }
+}
+
+/// A forward or another channel that makes no sense for the login name.
+pub(in crate::ssh) fn not_forwarded(why: &str) -> Message {
+    Message::new("that is not forwarded.").why(why)
+}
+
+/// The command line has no shell.
+pub(in crate::ssh) fn no_shell(address: &Address) -> Message {
+    Message::new("this name takes commands only.").next(address.command("help"))
+}
+
+fn denied(space: &str, because: &Because, audit: AuditId) -> Message {
+    let headline = match because {
+        Because::JumpSwitchedOff(_) => format!("you may not {} {space}.", Action::Jump),
+        _ => format!("you may not open {space}."),
+    };
+    let quote = audit.short();
+    let next = match because {
+        Because::PrivateTo(Some(owner)) => {
+            format!("ask {owner} to share it, or an admin for a grant. Quote {quote}.")
+        }
+        Because::PrivateTo(None) | Because::NotAMember(_) | Because::GrantEnded(_) => {
+            format!("ask an admin for a grant. Quote {quote}.")
+        }
+        Because::JumpSwitchedOff(_) => format!("connect without -J. Quote {quote} if you need it."),
+        _ => format!("ask an admin. Quote {quote}."),
+    };
+    Message::new(headline).why(format!("{because}.")).next(next)
+}
+
+fn not_running(state: SpaceState, space: &str, address: &Address) -> Message {
+    let message = Message::new(format!("{space} is {state}."));
+    match state {
+        SpaceState::Starting | SpaceState::Updating | SpaceState::Stopping => {
+            message.next(format!("wait for it: {}", address.ssh(space)))
+        }
+        SpaceState::Stopped | SpaceState::Failed | SpaceState::Running => {
+            message.next(format!("start it: {}", address.ssh(space)))
+        }
+    }
+}
+
+fn cannot_start(problem: &StartProblem, space: &str, address: &Address) -> Message {
+    let unreachable = || Message::new(format!("{space} cannot be reached."));
+    match problem {
+        StartProblem::RemoteAccessOff => Message::new(format!("{space} has remote access switched off."))
+            .detail("Switching it on restarts the space. Files stay; memory is lost.")
+            .next(format!("switch it on from a terminal: {}", address.ssh(space))),
+        StartProblem::TooLittleMemory { instance_type, instead } => unreachable()
+            .why(format!("{instance_type} has too little memory; remote access needs 8 GiB."))
+            .next(format!("choose {instead} or larger in SageMaker Studio and connect again.")),
+        StartProblem::ImageTooOld { version } => unreachable()
+            .why(format!("its image is SageMaker Distribution {version}; remote access needs 2.7 or newer."))
+            .next("choose a newer image in SageMaker Studio and connect again."),
+    }
+}
+
+/// The question that a terminal is asked where remote access is off; the answer is read behind it.
+pub(in crate::ssh) fn remote_access_off(space: &str) -> Message {
+    Message::new(format!("{space} has remote access switched off."))
+        .detail("Switching it on restarts the space. Files stay; memory is lost.")
+}
+
+fn record_away() -> Message {
+    Message::new("no new sessions right now.")
+        .why("the gateway cannot reach its database.")
+        .next("try again in a minute. Open sessions go on.")
+}
+
+/// Why, and what to do.
+fn aws(error: &AwsError) -> (String, &'static str) {
+    const SOON: &str = "try again in a minute.";
+    const ADMIN: &str = "ask an admin to look at the gateway's log.";
+    match error {
+        AwsError::RoleDenied(_) => ("AWS does not let the gateway act as you.".to_owned(), ADMIN),
+        AwsError::RoleUnavailable(_) => ("AWS hands out no credentials right now.".to_owned(), SOON),
+        AwsError::AccessDenied { operation, .. } => (format!("AWS denied {operation} to your role."), ADMIN),
+        AwsError::Throttled(operation) => (format!("AWS takes no more {operation} right now."), SOON),
+        AwsError::LimitExceeded(words) => (
+            format!("a limit of AWS is reached: \"{words}\"."),
+            "try again later, or ask an admin to raise it.",
+        ),
+        AwsError::NotFound(_) => {
+            ("AWS does not know it any more.".to_owned(), "look at the list of your spaces.")
+        }
+        AwsError::InUse(_) => ("AWS is changing it right now.".to_owned(), SOON),
+        AwsError::Invalid(words) => (format!("AWS rejected it: \"{words}\"."), ADMIN),
+        AwsError::Internal { operation, .. } => (format!("AWS failed at {operation}."), SOON),
+        AwsError::Unreachable(_) => ("AWS could not be reached.".to_owned(), SOON),
+    }
+}
+
+fn dial(error: &DialError) -> String {
+    match error {
+        DialError::ForeignHost(_) => "AWS named a host that is not Session Manager's.".to_owned(),
+        DialError::Refused(status) => format!("Session Manager refused the stream with HTTP {status}."),
+        DialError::Unreachable(_) => "Session Manager could not be reached.".to_owned(),
+        DialError::NoHandshake(seconds) => format!("its agent did not answer within {seconds} s."),
+        DialError::Unsupported(what) => format!("its agent asked for something unknown: {what}."),
+        DialError::Ended(end) => format!("{end}."),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,164 @@
+//! Each refusal, word for word.
+
+use time::macros::datetime;
+use uuid::uuid;
+
+use super::*;
+use crate::domain::streams::{NoFreeStream, StreamUse};
+
+pub(in crate::ssh) fn address() -> Address {
+    Address { host: "gateway.example.com".to_owned(), port: 22 }
+}
+
+fn audit() -> AuditId {
+    AuditId::from(uuid!("01938e2a-0000-7000-8000-000000009c3a"))
+}
+
+fn opening(error: &OpenError) -> String {
+    open_failed(error, "fraud-gnn", datetime!(2026-11-25 14:20 UTC), &address()).render("\n")
+}
+
+fn finding(error: &FindError) -> String {
+    find_failed(error, "frud-gnn", &address()).render("\n")
+}
+
+#[test]
+fn a_private_space_names_whom_to_ask() {
+    let error = FindError::Denied {
+        space: "rank-train".parse().unwrap(),
+        because: Because::PrivateTo(Some("bo".to_owned())),
+        audit: audit(),
+    };
+    assert_eq!(
+        finding(&error),
+        "spaceport: you may not open rank-train.\n\
+         \x20 Why:  it is private to bo.\n\
+         \x20 Next: ask bo to share it, or an admin for a grant. Quote 9c3a.\n"
+    );
+}
+
+#[test]
+fn an_unknown_name_lists_near_ones() {
+    assert_eq!(
+        finding(&FindError::Unknown { near: vec!["fraud-gnn".to_owned()] }),
+        "spaceport: there is no space frud-gnn.\n\
+         \x20 Near: fraud-gnn\n\
+         \x20 All:  ssh spaceport@gateway.example.com spaces\n"
+    );
+    assert_eq!(
+        finding(&FindError::Unknown { near: Vec::new() }),
+        "spaceport: there is no space frud-gnn.\n\
+         \x20 All:  ssh spaceport@gateway.example.com spaces\n"
+    );
+}
+
+#[test]
+fn an_ambiguous_name_lists_what_to_write() {
+    let choices = vec!["frud-gnn.ml".to_owned(), "frud-gnn.risk".to_owned()];
+    assert_eq!(
+        finding(&FindError::Ambiguous { choices }),
+        "spaceport: frud-gnn names several spaces.\n\
+         \x20 Next: write one of them:\n\
+         \x20       ssh frud-gnn.ml@gateway.example.com\n\
+         \x20       ssh frud-gnn.risk@gateway.example.com\n"
+    );
+}
+
+#[test]
+fn a_spent_budget_says_who_has_the_streams() {
+    let live = vec![("alice".to_owned(), 4), ("bo".to_owned(), 3), ("dana".to_owned(), 2)];
+    let used = StreamUse { live, doubtful: 0 };
+    assert_eq!(
+        opening(&OpenError::NoFreeStream(NoFreeStream { used, by_aws: false, owner: false })),
+        "spaceport: fraud-gnn has no free stream.\n\
+         \x20 Why:  AWS allows 10 to a space. In use by alice 4, bo 3, dana 2. The last is\n\
+         \x20       kept for the owner.\n\
+         \x20 Next: close a session, or wait.\n"
+    );
+}
+
+#[test]
+fn a_start_that_cannot_work_says_what_to_change() {
+    let problem =
+        StartProblem::TooLittleMemory { instance_type: "ml.t3.medium".to_owned(), instead: "ml.t3.large" };
+    assert_eq!(
+        opening(&OpenError::Start(problem)),
+        "spaceport: fraud-gnn cannot be reached.\n\
+         \x20 Why:  ml.t3.medium has too little memory; remote access needs 8 GiB.\n\
+         \x20 Next: choose ml.t3.large or larger in SageMaker Studio and connect again.\n"
+    );
+    assert_eq!(
+        opening(&OpenError::Start(StartProblem::RemoteAccessOff)),
+        "spaceport: fraud-gnn has remote access switched off.\n\
+         \x20 Switching it on restarts the space. Files stay; memory is lost.\n\
+         \x20 Next: switch it on from a terminal: ssh fraud-gnn@gateway.example.com\n"
+    );
+}
+
+#[test]
+fn words_of_aws_are_quoted_and_harmless() {
+    let error = OpenError::AppFailed { reason: "no capacity\u{1b}[31m in us-east-1b".to_owned() };
+    assert_eq!(
+        opening(&error),
+        "spaceport: fraud-gnn did not start.\n\
+         \x20 Why:  AWS says \"no capacity [31m in us-east-1b\".\n\
+         \x20 Next: try again later, or take another instance type in SageMaker Studio.\n"
+    );
+}
+
+#[test]
+fn a_malformed_name_shows_the_rule() {
+    let error = "no_such".parse::<crate::domain::names::Target>().unwrap_err();
+    assert_eq!(
+        malformed(&error, &address()).render("\n"),
+        "spaceport: that is not the name of a space.\n\
+         \x20 Why:  space name \"no_such\" is malformed: letters, digits and inner hyphens, at\n\
+         \x20       most 63.\n\
+         \x20 Next: ssh SPACE@gateway.example.com, or SPACE.DOMAIN\n"
+    );
+}
+
+#[test]
+fn another_port_is_written_out() {
+    let address = Address { port: 2222, ..address() };
+    assert_eq!(address.command("spaces"), "ssh -p 2222 spaceport@gateway.example.com spaces");
+}
+
+#[test]
+fn every_message_fits_the_screen() {
+    let aws = [
+        AwsError::RoleDenied(String::new()),
+        AwsError::RoleUnavailable(String::new()),
+        AwsError::AccessDenied { operation: "sagemaker:StartSession", message: String::new() },
+        AwsError::Throttled("sagemaker:StartSession"),
+        AwsError::LimitExceeded("x ".repeat(300)),
+        AwsError::NotFound(String::new()),
+        AwsError::InUse(String::new()),
+        AwsError::Invalid("x ".repeat(300)),
+        AwsError::Internal { operation: "sagemaker:StartSession", message: String::new() },
+        AwsError::Unreachable(String::new()),
+    ];
+    let dial = [
+        DialError::ForeignHost(String::new()),
+        DialError::Refused(403),
+        DialError::Unreachable(String::new()),
+        DialError::NoHandshake(30),
+        DialError::Unsupported("\u{7}KMSEncryption".to_owned()),
+    ];
+    let errors = aws.into_iter().map(OpenError::Aws).chain(dial.into_iter().map(OpenError::Dial)).chain([
+        OpenError::NotRunning(SpaceState::Stopped),
+        OpenError::StartTimedOut { waited_s: 600 },
+        OpenError::SpaceSsh("no banner".to_owned()),
+        OpenError::RefusedBySpace("no".to_owned()),
+        OpenError::RecordAway,
+        OpenError::Draining,
+    ]);
+    for error in errors {
+        let text = opening(&error);
+        assert!(text.starts_with("spaceport: "), "{text}");
+        assert!(
+            text.lines().all(|line| line.len() <= 80 && line.chars().all(|c| (' '..='~').contains(&c))),
+            "{text}"
+        );
+    }
+}

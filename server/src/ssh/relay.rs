@@ -1,0 +1,189 @@
+//! Bytes between a client's channel and a space's, until one of them is done.
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, Live};
+use super::input::Input;
+use super::messages::{self, Message};
+use super::request::Requests;
+use super::terminal::{Gone, Terminal};
+use crate::domain::ending::EndReason;
+use crate::gateway::link::Output;
+use crate::gateway::{Channel, ChannelInput, ChannelOutput, Notice};
+
+/// How a relay ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The space closed its channel; whether it gave an exit status or signal.
+    Closed {
+        /// It did.
+        status: bool,
+    },
+    /// The gateway ended the session.
+    Ended(EndReason),
+    /// The client's side is gone.
+    Gone,
+}
+
+/// What a channel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// A command, whose exit status may come behind its output.
+    Command,
+    /// A connection, which is over once both directions are.
+    Stream,
+}
+
+/// Relays until the space's channel is closed or the session ends. Whoever calls races this with the client's close.
+pub(super) async fn relay(
+    channel: Channel,
+    terminal: &Terminal,
+    input: &mut Input,
+    requests: Option<Requests>,
+    client: &Client,
+    live: &Live,
+) -> Over {
+    let carries = if requests.is_some() { Carries::Command } else { Carries::Stream };
+    let (to_space, mut from_space) = channel.split();
+    let sent_all = CancellationToken::new();
+    let up = async {
+        pump_up(input, &to_space).await;
+        sent_all.cancel();
+    };
+    let asked = async {
+        if let Some(requests) = requests {
+            pass_on(requests, &to_space).await;
+        }
+    };
+    let words = Words::of(client, live, carries);
+    let down = pump_down(&mut from_space, terminal, words, carries, &sent_all);
+    let upward = async { tokio::join!(up, asked) };
+    tokio::pin!(down, upward);
+    let mut sending = true;
+    loop {
+        tokio::select! {
+            over = &mut down => return over.unwrap_or(Over::Gone),
+            reason = live.ended() => return Over::Ended(reason),
+            _ = &mut upward, if sending => sending = false,
+        }
+    }
+}
+
+/// From the client to the space, then the end of it.
+async fn pump_up(input: &mut Input, to_space: &ChannelInput) {
+    while let Some(bytes) = input.next().await {
+        if to_space.data(bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = to_space.eof().await;
+}
+
+/// Sizes and signals, beside the bytes: Ctrl-C on a flooded channel must not wait behind the flood.
+async fn pass_on(mut requests: Requests, to_space: &ChannelInput) {
+    loop {
+        let passed = tokio::select! {
+            changed = requests.size.changed() => {
+                let size = requests.size.borrow_and_update().clone();
+                match (changed, size) {
+                    (Ok(()), Some(size)) => to_space.window_change(&size).await,
+                    (Ok(()), None) => Ok(()),
+                    (Err(_), _) => return,
+                }
+            }
+            signal = requests.signals.recv() => match signal {
+                Some(name) => to_space.signal(&name).await,
+                None => return,
+            },
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+}
+
+/// What people are told while a command runs.
+struct Words<'a> {
+    client: &'a Client,
+    live: &'a Live,
+    carries: Carries,
+    notices: watch::Receiver<Option<Notice>>,
+    asides: watch::Receiver<Option<Message>>,
+}
+
+impl<'a> Words<'a> {
+    fn of(client: &'a Client, live: &'a Live, carries: Carries) -> Self {
+        let (notices, asides) = (live.session.notices(), client.asides.subscribe());
+        Self { client, live, carries, notices, asides }
+    }
+
+    /// The next word, and whether only a terminal should see it. Connections get none. Cancel-safe.
+    async fn next(&mut self) -> (Message, bool) {
+        if self.carries == Carries::Stream {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            tokio::select! {
+                Ok(()) = self.notices.changed() => {
+                    let notice = self.notices.borrow_and_update().clone();
+                    if let Some(notice) = notice {
+                        let address = &self.client.shared.address;
+                        return (messages::notice(&notice, self.live.space_name(), address), true);
+                    }
+                }
+                Ok(()) = self.asides.changed() => {
+                    let aside = self.asides.borrow_and_update().clone();
+                    if let Some(aside) = aside {
+                        return (aside, false);
+                    }
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// From the space to the client.
+async fn pump_down(
+    from_space: &mut ChannelOutput,
+    terminal: &Terminal,
+    mut words: Words<'_>,
+    carries: Carries,
+    sent_all: &CancellationToken,
+) -> Result<Over, Gone> {
+    let (mut status, mut received_all) = (false, false);
+    loop {
+        let output = tokio::select! {
+            output = from_space.next() => output,
+            (word, for_terminals) = words.next() => {
+                if terminal.pty {
+                    // Whatever runs may have left the cursor inside a line.
+                    terminal.notice(terminal.newline().to_owned()).await?;
+                }
+                if terminal.pty || !for_terminals {
+                    terminal.say(&word).await?;
+                }
+                continue;
+            }
+            () = sent_all.cancelled(), if received_all && carries == Carries::Stream => None,
+        };
+        match output {
+            None => return Ok(Over::Closed { status }),
+            Some(Output::Data(bytes)) => terminal.data(bytes).await?,
+            Some(Output::Extended(stream, bytes)) => terminal.extended(stream, bytes).await?,
+            Some(Output::ExitStatus(code)) => {
+                status = true;
+                terminal.exit_status(code).await?;
+            }
+            Some(Output::ExitSignal { name, core_dumped, message }) => {
+                status = true;
+                terminal.exit_signal(&name, core_dumped, message).await?;
+            }
+            Some(Output::Eof) => {
+                received_all = true;
+                terminal.eof().await?;
+            }
+        }
+    }
+}
