@@ -1,0 +1,335 @@
+//! The composition root: configuration to parts, parts to listeners and jobs; readiness, drain, stop.
+
+pub mod sessions;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::aws::{Aws, own_credentials};
+use crate::config::{Config, ConfigSource, ConfiguredUser, LogFormat, People};
+use crate::domain::access::AccessPolicy;
+use crate::domain::ids::ReplicaId;
+use crate::domain::ports::Clock;
+use crate::gateway::flow::{FlowLimits, ProcessBudget};
+use crate::gateway::{Gateway, Limits, Parts, SystemClock, Users};
+use crate::identity::Identity;
+use crate::jobs::lease::LeaseJob;
+use crate::ssh::Ssh;
+use crate::store::Store;
+use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
+use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
+use crate::store::secrets::SealingKey;
+use crate::telemetry::{Metrics, logs};
+use crate::web::{Ops, serve as serve_ops};
+
+/// How long what is left may take to end after the drain.
+const STOPPING: Duration = Duration::from_secs(10);
+
+/// The name under which the host key is kept in the database, the same for every replica.
+const HOST_KEY: &str = "ssh_host_ed25519_key";
+
+/// Runs the gateway until a signal ends it.
+///
+/// # Errors
+/// When a part cannot be started.
+pub async fn serve(source: ConfigSource, config: Config) -> Result<()> {
+    let format = match config.log.format {
+        LogFormat::Text => logs::Format::Text,
+        LogFormat::Json => logs::Format::Json,
+    };
+    logs::init(format, &config.log.level)?;
+    let metrics = Metrics::install()?;
+    // One provider for every TLS connection of the process; a second call is harmless.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Signals are taken from here on, so that one that comes during the start is not lost.
+    let mut signals = Signals::new()?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("the data directory {} cannot be made", config.data_dir.display()))?;
+    let (url, cluster) = database(&config).await?;
+    let running = start(&config, &url, metrics).await?;
+    info!(ssh.address = %running.ssh_address, ops.address = %running.ops_address, replica.id = %running.replica, "ready");
+    while let Request::Reload = signals.next().await {
+        running.reload(&source).await;
+    }
+    tokio::select! {
+        () = running.drain(config.drain.deadline) => {}
+        () = signals.second_drain() => warn!("a second signal: ending at once"),
+    }
+    running.stop().await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await;
+    }
+    Ok(())
+}
+
+/// The configured database, or a private cluster beside the data.
+async fn database(config: &Config) -> Result<(SecretString, Option<EmbeddedPostgres>)> {
+    if let Some(url) = &config.database.url {
+        return Ok((url.clone(), None));
+    }
+    let options = EmbeddedOptions {
+        binaries: config.database.postgres_bin.clone(),
+        ..EmbeddedOptions::new(&config.data_dir)
+    };
+    let cluster = EmbeddedPostgres::start(&options).await?;
+    Ok((cluster.url().clone(), Some(cluster)))
+}
+
+/// A gateway that takes connections.
+struct Running {
+    replica: ReplicaId,
+    ssh_address: SocketAddr,
+    ops_address: SocketAddr,
+    gateway: Gateway,
+    identity: Identity,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    policy: watch::Sender<Arc<AccessPolicy>>,
+    users: watch::Sender<Arc<Users>>,
+    tracker: TaskTracker,
+    /// No new connections.
+    draining: CancellationToken,
+    /// Every connection and job ends.
+    stopping: CancellationToken,
+    /// The lease is given up: after the last row.
+    leased: CancellationToken,
+    leasing: TaskTracker,
+}
+
+async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<Running> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let (tracker, draining, stopping) =
+        (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let replica = ReplicaId::generate();
+    let store = Store::open(url).await.context("the database")?;
+    let sealing = SealingKey::parse(&SecretString::from(STANDARD.encode(config.secrets.key()?.expose())))?;
+    let host_key = host_key(&store, &sealing).await?;
+    let spool = config.data_dir.join("spool");
+    let recorder = Recorder::open(store.clone(), &spool, DEFAULT_SPOOL_BYTES, Arc::clone(&clock))
+        .context("the spool")?;
+    let replaying = recorder.clone().replay(stopping.clone());
+    tracker.spawn(replaying);
+    let mut lease =
+        LeaseJob::new(store.clone(), Arc::clone(&clock), replica, &host_name(), config.database.lease_s);
+    lease.register().await.context("the replica's lease")?;
+    let leased = CancellationToken::new();
+    let leasing = TaskTracker::new();
+    leasing.spawn(lease.run(leased.clone()));
+    leasing.close();
+
+    let identity = Identity::start(store.clone(), &config.people.users, clock.now()).await?;
+    let (users, users_seen) =
+        watch::channel(Arc::new(users_by_id(&identity, &store, &config.people.users, &*clock).await?));
+    let (policy, policy_seen) = watch::channel(Arc::new(config.people.access.clone()));
+    let credentials =
+        own_credentials(&config.domains).await.context("the SDK has no source of AWS credentials")?;
+    let aws = Aws::new(&config.domains, &credentials, Arc::clone(&clock), tracker.clone())?;
+    let gateway = Gateway::new(Parts {
+        replica,
+        clock: Arc::clone(&clock),
+        control: Arc::new(aws.clone()),
+        dial: Arc::new(aws),
+        store: store.clone(),
+        recorder: recorder.clone(),
+        policy: policy_seen,
+        users: users_seen,
+        limits: gateway_limits(config),
+        tracker: tracker.clone(),
+        stop: stopping.clone(),
+    });
+    let beside = gateway.clone();
+    tracker.spawn(async move { beside.run().await });
+
+    let ssh_listener = bind("ssh.listen", config.ssh.listen).await?;
+    let ops_listener = bind("ops.listen", config.ops.listen).await?;
+    let (ssh_address, ops_address) = (ssh_listener.local_addr()?, ops_listener.local_addr()?);
+    // With port 0 in the file, the port that people are told is the one that was got.
+    let public_port = config.ssh.public_port.or_else(|| Some(ssh_address.port()));
+    let ssh_settings = crate::config::Ssh { public_port, ..config.ssh.clone() };
+    let ssh = Ssh::new(crate::ssh::Parts {
+        gateway: gateway.clone(),
+        identity: identity.clone(),
+        clock: Arc::clone(&clock),
+        settings: ssh_settings,
+        flow: flow_limits(config),
+        budget: ProcessBudget::new(config.flow.process_cap_bytes),
+        host_keys: vec![host_key],
+    });
+    let (drain, end) = (draining.clone(), stopping.clone());
+    tracker.spawn(async move { ssh.serve(ssh_listener, drain, end).await });
+    tracker.spawn(metrics.clone().run_upkeep(stopping.clone()));
+    let ops = Ops { gateway: gateway.clone(), recorder, metrics };
+    let end = stopping.clone();
+    tracker.spawn(async move {
+        if let Err(error) = serve_ops(ops_listener, ops, end).await {
+            error!(%error, "the operators' listener failed");
+        }
+    });
+    gateway.catalogue_tried().await;
+    Ok(Running {
+        replica,
+        ssh_address,
+        ops_address,
+        gateway,
+        identity,
+        store,
+        clock,
+        policy,
+        users,
+        tracker,
+        draining,
+        stopping,
+        leased,
+        leasing,
+    })
+}
+
+impl Running {
+    /// Reads users and policy again. What is at fault changes nothing.
+    async fn reload(&self, source: &ConfigSource) {
+        let taken = async {
+            let People { users, access } = source.people()?;
+            self.identity.reload(&users, self.clock.now()).await?;
+            let known = users_by_id(&self.identity, &self.store, &users, &*self.clock).await?;
+            self.users.send_replace(Arc::new(known));
+            self.policy.send_replace(Arc::new(access));
+            anyhow::Ok(users.len())
+        };
+        match taken.await {
+            Ok(users) => info!(users, "users and access policy read again"),
+            Err(error) => error!(error = format!("{error:#}"), "users and access policy stay as they were"),
+        }
+    }
+
+    /// No new connections; everybody is told, and ended at the deadline.
+    async fn drain(&self, deadline: Duration) {
+        self.draining.cancel();
+        self.gateway.drain(deadline).await;
+    }
+
+    /// Ends everything.
+    async fn stop(self) {
+        self.stopping.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(STOPPING, self.tracker.wait()).await.is_err() {
+            warn!(tasks = self.tracker.len(), "tasks did not end in time");
+        }
+        self.leased.cancel();
+        self.leasing.wait().await;
+        self.store.close().await;
+        info!("stopped");
+    }
+}
+
+/// Everybody who is listed, as identity has them.
+async fn users_by_id(
+    identity: &Identity,
+    store: &Store,
+    users: &[ConfiguredUser],
+    clock: &dyn Clock,
+) -> Result<Users> {
+    let mut known = HashMap::new();
+    for user in users {
+        let id = store.ensure_user(&user.subject, &user.name, clock.now()).await?;
+        if let Some(user) = identity.user(id) {
+            known.insert(id, user);
+        }
+    }
+    Ok(known)
+}
+
+/// What this machine is called, for the list of replicas.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The SSH host key that all replicas share, made by the first and kept sealed in the database.
+async fn host_key(store: &Store, sealing: &SealingKey) -> Result<PrivateKey> {
+    let make = || {
+        let pair = Ed25519Keypair::from_seed(&rand::random());
+        let key = PrivateKey::new(KeypairData::Ed25519(pair), "spaceport");
+        // Nothing of an unencrypted Ed25519 key can fail to be written; an empty secret would fail to be read below.
+        key.and_then(|key| key.to_openssh(LineEnding::LF))
+            .map(|text| text.as_bytes().to_vec())
+            .unwrap_or_default()
+    };
+    let sealed = store.sealed(HOST_KEY, make, sealing).await.context("the SSH host key")?;
+    PrivateKey::from_openssh(sealed.expose_secret()).context("the SSH host key")
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
+}
+
+fn gateway_limits(config: &Config) -> Limits {
+    Limits {
+        linger: config.links.linger,
+        start_timeout: config.start.app_timeout,
+        change_timeout: config.start.change_timeout,
+        poll_every: config.start.poll,
+        doubtful: config.links.doubtful,
+        ..Limits::default()
+    }
+}
+
+fn flow_limits(config: &Config) -> FlowLimits {
+    FlowLimits {
+        window: config.flow.window_bytes,
+        hoard_above: config.flow.stalled_above_bytes,
+        hoard_below: config.flow.stalled_below_bytes,
+        channel_bytes: config.flow.channel_cap_bytes,
+        connection_bytes: config.flow.connection_cap_bytes,
+        write_timeout: config.flow.write_timeout,
+    }
+}
+
+/// What a signal asks for.
+enum Request {
+    Reload,
+    Drain,
+}
+
+/// The signals that the gateway heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Drain,
+            _ = self.interrupt.recv() => Request::Drain,
+            _ = self.hangup.recv() => Request::Reload,
+        }
+    }
+
+    async fn second_drain(&mut self) {
+        while !matches!(self.next().await, Request::Drain) {}
+    }
+}

@@ -1,0 +1,136 @@
+//! `spaceport session`: live sessions, for operators. Any machine that reaches the database will do.
+
+use anyhow::{Context, Result, bail};
+use secrecy::SecretString;
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config::{Config, ConfigError, ConfigSource};
+use crate::store::{EndRequest, LiveSession, Store};
+
+/// The database that `DATABASE_URL`, the configuration, or the private cluster's own note names.
+///
+/// # Errors
+/// When none does.
+pub fn store(source: Result<ConfigSource, ConfigError>) -> Result<Store> {
+    let url = match std::env::var("DATABASE_URL") {
+        Ok(url) if !url.is_empty() => SecretString::from(url),
+        _ => {
+            let config = source.and_then(|source| source.load());
+            let config = config.context("set DATABASE_URL, or name the server's configuration")?;
+            url_of(&config)?
+        }
+    };
+    Ok(Store::connect(&url)?)
+}
+
+fn url_of(config: &Config) -> Result<SecretString> {
+    if let Some(url) = &config.database.url {
+        return Ok(url.clone());
+    }
+    let note = config.data_dir.join("postgres.url");
+    let url = std::fs::read_to_string(&note).with_context(|| {
+        format!("{} cannot be read: run this where the server runs, as root or as its user", note.display())
+    })?;
+    Ok(SecretString::from(url.trim().to_owned()))
+}
+
+/// Prints the live sessions.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn list(store: &Store, as_json: bool) -> Result<()> {
+    let sessions = store.live_sessions().await?;
+    if as_json {
+        for session in &sessions {
+            println!("{}", object(session)?);
+        }
+        return Ok(());
+    }
+    if sessions.is_empty() {
+        println!("no live session");
+        return Ok(());
+    }
+    println!(
+        "{:<6} {:<24} {:<24} {:<8} {:<22} {:>9} {:>9}  SINCE",
+        "ID", "USER", "SPACE", "MODE", "FROM", "IN", "OUT"
+    );
+    for s in &sessions {
+        let since = s.started_at.replace_nanosecond(0).unwrap_or(s.started_at).format(&Rfc3339)?;
+        let space = format!("{}.{}", s.space, s.domain);
+        let (bytes_in, bytes_out) = (size(s.bytes_in), size(s.bytes_out));
+        let id = s.id.short();
+        println!(
+            "{id:<6} {:<24} {space:<24} {:<8} {:<22} {bytes_in:>9} {bytes_out:>9}  {since}",
+            s.user, s.mode, s.client_address
+        );
+    }
+    Ok(())
+}
+
+fn object(s: &LiveSession) -> Result<serde_json::Value> {
+    Ok(json!({
+        "id": s.id.to_string(),
+        "user": s.user,
+        "space": s.space,
+        "domain": s.domain,
+        "mode": s.mode,
+        "client_address": s.client_address,
+        "client_version": s.client_version,
+        "started_at": s.started_at.format(&Rfc3339)?,
+        "bytes_in": s.bytes_in,
+        "bytes_out": s.bytes_out,
+        "replica": s.replica.to_string(),
+    }))
+}
+
+/// Asks for a session's end. Answers whether there was one to end.
+///
+/// # Errors
+/// When Postgres is away, or `by` is no name.
+pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool> {
+    let Ok(by) = by.parse() else { bail!("--by {by:?} is no name: letters, digits and . _ + @ -") };
+    match store.request_end(id, &by, reason).await? {
+        EndRequest::Asked(session) => {
+            println!("session {} is ending", session.short());
+            Ok(true)
+        }
+        EndRequest::NotLive => {
+            eprintln!("spaceport: no live session has the id {id:?}.\n  All: spaceport session list");
+            Ok(false)
+        }
+        EndRequest::Several(sessions) => {
+            eprintln!("spaceport: several live sessions end in {id:?}. Write one of these out:");
+            for session in sessions {
+                eprintln!("  {session}");
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Bytes with a binary unit and three digits.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let name = units.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(3 << 30), "3.0 GiB");
+    }
+}

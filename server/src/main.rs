@@ -1,0 +1,96 @@
+//! The command line: `serve`, `check`, and `session` for operators.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use spaceport::app;
+use spaceport::config::{ConfigError, ConfigSource};
+
+/// `EX_CONFIG` of sysexits(3): the configuration is at fault.
+const EX_CONFIG: u8 = 78;
+
+/// A team-hosted SSH gateway to Amazon SageMaker Studio spaces.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// The configuration file.
+    #[arg(long, global = true, env = "SPACEPORT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT, which drain it; SIGHUP reads users and access policy again.
+    Serve,
+    /// Check the configuration and print every fault in it.
+    Check,
+    /// See and end live sessions, on any replica, from any machine that reaches the database.
+    Session {
+        #[command(subcommand)]
+        command: SessionCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum SessionCommand {
+    /// List live sessions, newest first.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a live session.
+    End {
+        /// Its id, or the last digits of it as the list shows them.
+        id: String,
+        /// What the person is told.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Who ends it, for the audit log and the person's terminal.
+        #[arg(long, env = "USER", default_value = "operator")]
+        by: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("spaceport: {error:#}");
+            let config = error.chain().any(|cause| cause.is::<ConfigError>());
+            ExitCode::from(if config { EX_CONFIG } else { 1 })
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let source = ConfigSource::from_process(arguments.config.as_deref());
+    match arguments.command {
+        Command::Serve => {
+            let source = source?;
+            let config = source.load()?;
+            app::serve(source, config).await?;
+        }
+        Command::Check => {
+            let config = source?.load()?;
+            println!("{} domains, {} users: no fault", config.domains.len(), config.people.users.len());
+        }
+        Command::Session { command } => {
+            let store = app::sessions::store(source)?;
+            match command {
+                SessionCommand::List { json } => app::sessions::list(&store, json).await?,
+                SessionCommand::End { id, reason, by } => {
+                    if !app::sessions::end(&store, &id, &by, &reason).await? {
+                        return Ok(ExitCode::FAILURE);
+                    }
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
