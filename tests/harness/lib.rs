@@ -1,0 +1,11 @@
+//! What the suite, the demo and the benchmarks share: a simulated account, a gateway process beside Postgres, keys,
+//! and the system's own SSH client.
+
+#![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
+
+pub mod account;
+pub mod client;
+pub mod gateway;
+pub mod proxy;
+pub mod until;
+pub mod world;

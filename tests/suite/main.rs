@@ -1,0 +1,13 @@
+//! End-to-end tests: the gateway's binary, real Postgres, the system's SSH clients, a simulated Studio account.
+
+#![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
+
+mod architecture;
+mod aws_side;
+mod endings;
+mod refusals;
+mod replicas;
+mod starting;
+mod streams;
+mod terminal;
+mod transfers;

@@ -1,0 +1,70 @@
+//! Several gateways on one database, and Postgres going away.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use spaceport_tests::until::until;
+use spaceport_tests::world::World;
+
+use crate::terminal::{Screen, shell};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_gateway_on_the_same_database_closes_nothing() -> Result<()> {
+    let world = World::start().await?;
+    let screen = Screen::open(&world, &shell(&world, "demo")).await?;
+    screen.line("echo ready $((40+2))").await?;
+    screen.shows("ready 42").await?;
+    let second = world.second_gateway("second").await?;
+    let third = world.second_gateway("third").await?;
+    second.stop().await?;
+    drop(third);
+    screen.line("echo still $((40+3))").await?;
+    screen.shows("still 43").await?;
+    world.expect("SELECT count(*) FROM sessions WHERE ended_at IS NULL", "1").await?;
+    world.expect("SELECT count(*) FROM streams WHERE ended_at IS NULL", "1").await
+}
+
+/// Whether the gateway says that it takes new sessions.
+async fn ready(world: &World) -> Result<bool> {
+    let answer = reqwest::get(format!("http://{}/readyz", world.gateway.ops)).await?;
+    Ok(answer.status().is_success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_away_live_sessions_go_on_and_no_row_is_lost() -> Result<()> {
+    let mut world = World::start().await?;
+    ensure!(ready(&world).await?, "it is ready at first");
+    let screen = Screen::open(&world, &shell(&world, "demo")).await?;
+    screen.line("echo ready $((40+2))").await?;
+    screen.shows("ready 42").await?;
+    let mut master = world.client.command("ssh");
+    let control = world.folder().join("control");
+    master.args(["-M", "-N", "-S"]).arg(&control).arg("demo");
+    let mut master = master.stdin(std::process::Stdio::null()).kill_on_drop(true).spawn()?;
+    until("the control socket", Duration::from_secs(20), async || Ok(control.exists().then_some(()))).await?;
+
+    world.network.cut();
+    until("the gateway to notice", Duration::from_secs(60), async || {
+        Ok((!ready(&world).await?).then_some(()))
+    })
+    .await?;
+    let refused = world.client.ssh(["gpu", "true"]).await?;
+    ensure!(refused.code != 0 && refused.stderr.contains("spaceport:"), "{}", refused.stderr);
+    screen.line("echo still $((40+3))").await?;
+    screen.shows("still 43").await?;
+    let path = control.display().to_string();
+    let channel = world.client.ssh(["-S", &path, "demo", "echo during the outage"]).await?;
+    assert_eq!(channel.text(), "during the outage\n", "{}", channel.stderr);
+    master.kill().await?;
+    until("the gateway to notice that the client left", Duration::from_secs(20), async || {
+        Ok(world.gateway.log()?.iter().any(|line| line["message"] == "session ends").then_some(()))
+    })
+    .await?;
+
+    world.gateway.crash().await?;
+    world.network.mend();
+    world.restart().await?;
+    let during = "SELECT count(*) FROM channels WHERE detail = 'echo during the outage' AND exit_status = 0";
+    world.expect(during, "1").await?;
+    world.expect("SELECT count(*) FROM sessions WHERE end_code = 'client_left'", "1").await
+}

@@ -1,0 +1,243 @@
+//! Commands, files, forwards and agents, through both ways in.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use spaceport_tests::client::run;
+use spaceport_tests::until::until;
+use spaceport_tests::world::World;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+/// Both ways into alice's running space.
+const WAYS: [&str; 2] = ["demo", "demo.jump"];
+
+/// Bytes that do not repeat within any window of the transport.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn command_runs_in_the_space_and_its_output_status_and_errors_come_back() -> Result<()> {
+    let world = World::start().await?;
+    for way in WAYS {
+        let done = world.client.ssh([way, "echo hi; echo oops >&2; exit 3"]).await?;
+        assert_eq!((done.code, done.text().as_str(), done.stderr.as_str()), (3, "hi\n", "oops\n"), "{way}");
+        let done = world.client.ssh([way, "kill -TERM $$"]).await?;
+        assert_eq!(done.code, 255, "{way}: OpenSSH reports a signal as 255");
+        let echoed = world.client.ssh_with([way, "cat"], &noise(200_000)).await?;
+        assert_eq!(digest(&echoed.stdout), digest(&noise(200_000)), "{way}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_and_user_are_set_for_commands() -> Result<()> {
+    let world = World::start().await?;
+    let done = world.client.ssh(["demo", "test -d \"$HOME\" && echo \"$USER\""]).await?;
+    assert_eq!((done.code, done.text().as_str()), (0, "sagemaker-user\n"), "{}", done.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_mebibytes_go_each_way_by_scp_and_sftp_unchanged() -> Result<()> {
+    let world = World::unpaced().await?;
+    let bytes = noise(100 << 20);
+    let source = world.folder().join("big");
+    std::fs::write(&source, &bytes)?;
+    for way in WAYS {
+        let back = world.folder().join("back");
+        let mut up = world.client.command("scp");
+        up.arg("-q").arg(&source).arg(format!("{way}:big"));
+        let done = run(up, &[]).await?;
+        ensure!(done.code == 0, "{way} up: {}", done.stderr);
+        let there = world.client.ssh([way, "sha256sum big | cut -c1-64"]).await?;
+        assert_eq!(there.text().trim(), digest(&bytes), "{way} up");
+        let mut down = world.client.command("sftp");
+        down.args(["-q", "-b", "-", way]);
+        let done = run(down, format!("get big {}\n", back.display()).as_bytes()).await?;
+        ensure!(done.code == 0, "{way} down: {}", done.stderr);
+        assert_eq!(digest(&std::fs::read(&back)?), digest(&bytes), "{way} down");
+        std::fs::remove_file(&back)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn git_clones_over_ssh() -> Result<()> {
+    let world = World::start().await?;
+    let make = "git init -q --bare repo.git && git init -q work && cd work && echo data > file && git add file && \
+                git -c user.name=a -c user.email=a@b commit -qm first && git push -q ../repo.git HEAD:refs/heads/main";
+    let done = world.client.ssh(["demo", make]).await?;
+    ensure!(done.code == 0, "{}", done.stderr);
+    for way in WAYS {
+        let target = world.folder().join(format!("clone-{way}"));
+        let mut git = tokio::process::Command::new("git");
+        let ssh = format!("ssh -F {}", world.client.config().display());
+        git.env("GIT_SSH_COMMAND", ssh).env("HOME", world.folder()).args(["clone", "-q", "-b", "main"]);
+        git.arg(format!("{way}:repo.git")).arg(&target);
+        let done = run(git, &[]).await?;
+        ensure!(done.code == 0, "{way}: {}", done.stderr);
+        assert_eq!(std::fs::read_to_string(target.join("file"))?, "data\n");
+    }
+    Ok(())
+}
+
+/// A web server inside "the space": loopback is the same machine here, the route is not.
+async fn web_server() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+                let body = "from the space";
+                let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    Ok(port)
+}
+
+async fn curl(arguments: &[&str]) -> Result<String> {
+    let mut command = tokio::process::Command::new("curl");
+    command.args(["-sS", "--max-time", "20", "--retry", "20", "--retry-delay", "1", "--retry-connrefused"]);
+    let done = run(
+        {
+            command.args(arguments);
+            command
+        },
+        &[],
+    )
+    .await?;
+    ensure!(done.code == 0, "curl {arguments:?}: {}", done.stderr);
+    Ok(done.text())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_and_dynamic_forwards_reach_ports_inside_the_space() -> Result<()> {
+    let world = World::start().await?;
+    let inside = web_server().await?;
+    for way in WAYS {
+        let (local, socks) = (free_port().await?, free_port().await?);
+        let mut ssh = world.client.command("ssh");
+        ssh.arg("-N").arg("-L").arg(format!("127.0.0.1:{local}:127.0.0.1:{inside}"));
+        ssh.arg("-D").arg(format!("127.0.0.1:{socks}")).arg(way);
+        let mut forward = ssh.stdin(Stdio::null()).spawn()?;
+        let url = format!("http://127.0.0.1:{local}/");
+        assert_eq!(curl(&[&url]).await?, "from the space", "{way} -L");
+        let url = format!("http://127.0.0.1:{inside}/");
+        assert_eq!(
+            curl(&["--socks5", &format!("127.0.0.1:{socks}"), &url]).await?,
+            "from the space",
+            "{way} -D"
+        );
+        forward.kill().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forward_to_a_closed_port_is_refused_and_the_connection_lives_on() -> Result<()> {
+    let world = World::start().await?;
+    let closed = free_port().await?;
+    let done =
+        world.client.ssh(["-o", "LogLevel=INFO", "-W", &format!("127.0.0.1:{closed}"), "demo"]).await?;
+    assert_eq!(done.code, 255);
+    assert!(done.stderr.contains("open failed"), "{}", done.stderr);
+    assert_eq!(world.client.ssh(["demo", "echo still"]).await?.text(), "still\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_is_forwarded_to_the_space_of_who_asked_for_it() -> Result<()> {
+    let world = World::start().await?;
+    let socket = world.folder().join("agent");
+    let mut agent = tokio::process::Command::new("ssh-agent");
+    let mut agent =
+        agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).kill_on_drop(true).spawn()?;
+    until("the agent's socket", Duration::from_secs(10), async || Ok(socket.exists().then_some(()))).await?;
+    add_key(&socket, &world.client.key()).await?;
+    for way in WAYS {
+        let mut ssh = world.client.command("ssh");
+        ssh.env("SSH_AUTH_SOCK", &socket).args(["-A", way, "ssh-add -L"]);
+        let done = run(ssh, &[]).await?;
+        assert_eq!(done.text().trim(), world.client.public_key()?, "{way}: {}", done.stderr);
+    }
+    let without = world.client.ssh(["demo", "ssh-add -L"]).await?;
+    assert_ne!(without.code, 0, "a connection without -A has no agent");
+    agent.kill().await?;
+    Ok(())
+}
+
+async fn add_key(socket: &Path, key: &Path) -> Result<()> {
+    let mut add = tokio::process::Command::new("ssh-add");
+    let done = run(
+        {
+            add.env("SSH_AUTH_SOCK", socket).arg("-q").arg(key);
+            add
+        },
+        &[],
+    )
+    .await?;
+    ensure!(done.code == 0, "ssh-add: {}", done.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remote_forward_is_refused_in_words_where_the_space_does_not_allow_it() -> Result<()> {
+    let world = World::start().await?;
+    let done =
+        world.client.ssh(["-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1", "demo", "true"]).await?;
+    assert_eq!(done.code, 255);
+    assert!(done.stderr.contains("remote port forwarding failed"), "{}", done.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_peoples_clients_work() -> Result<()> {
+    let world = World::start().await?;
+    let ppk = world.folder().join("key.ppk");
+    let mut puttygen = tokio::process::Command::new("puttygen");
+    let done = run(
+        {
+            puttygen.arg(world.client.key()).arg("-O").arg("private").arg("-o").arg(&ppk);
+            puttygen
+        },
+        &[],
+    )
+    .await?;
+    if done.code != 0 {
+        // Debian's puttygen 0.78 reads OpenSSH keys; anything else is a broken machine.
+        anyhow::bail!("puttygen: {}", done.stderr);
+    }
+    let host_key = world.host_key_fingerprint().await.context("the gateway's host key")?;
+    let mut plink = tokio::process::Command::new("plink");
+    plink.args(["-batch", "-ssh", "-P", &world.gateway.ssh.port().to_string(), "-hostkey", &host_key, "-i"]);
+    plink.arg(&ppk).args(["-l", "demo", "127.0.0.1", "echo from plink"]).env("HOME", world.folder());
+    let done = run(plink, &[]).await?;
+    assert_eq!(done.text(), "from plink\n", "{}", done.stderr);
+    Ok(())
+}
