@@ -25,7 +25,6 @@ mod refusals;
 mod relay;
 mod remote;
 mod request;
-mod signals;
 mod slots;
 mod socket;
 mod target;

@@ -15,6 +15,7 @@ mod handler;
 mod queue;
 mod registry;
 mod run;
+pub(crate) mod signals;
 mod spool;
 
 use std::sync::Arc;

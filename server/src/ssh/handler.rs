@@ -14,10 +14,11 @@ use super::client::Client;
 use super::forward::{self, Wish};
 use super::request::Asking;
 use super::slots::{Ends, Slots, known, prohibited};
-use super::{channel, messages, remote, signals};
+use super::{channel, messages, remote};
 use crate::gateway::Purpose;
 use crate::gateway::flow::{Received, Windows};
 use crate::gateway::link::Pty;
+use crate::gateway::link::signals;
 
 /// One connection's handler.
 pub(super) struct Handler {

@@ -5,7 +5,7 @@ use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
 
 use super::messages::Message;
-use super::signals;
+use crate::gateway::link::signals;
 
 /// What one message to russh carries at most, so that a channel that ends stops inside a large write.
 const CHUNK: usize = 32 * 1024;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{Channel, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelWriteHalf};
 
 use super::budget::CHUNK;
 use super::registry::Entry;
+use super::signals;
 use super::{LinkError, Output, Parts, Pty};
 
 /// A channel to a space, not yet in use. Dropped, it is closed.
@@ -119,7 +120,7 @@ impl SpaceInput {
 
     /// Sends the command a signal, `INT`.
     pub async fn signal(&self, name: &str) -> Result<(), LinkError> {
-        self.0.send(self.0.write.signal(signal(name))).await
+        self.0.send(self.0.write.signal(signals::named(name))).await
     }
 
     /// Closes the channel. What the space has sent until now can still be taken.
@@ -226,41 +227,4 @@ impl Drop for Unsent<'_> {
     fn drop(&mut self) {
         self.entry.unask(self.number);
     }
-}
-
-fn signal(name: &str) -> Sig {
-    match name {
-        "ABRT" => Sig::ABRT,
-        "ALRM" => Sig::ALRM,
-        "FPE" => Sig::FPE,
-        "HUP" => Sig::HUP,
-        "ILL" => Sig::ILL,
-        "INT" => Sig::INT,
-        "KILL" => Sig::KILL,
-        "PIPE" => Sig::PIPE,
-        "QUIT" => Sig::QUIT,
-        "SEGV" => Sig::SEGV,
-        "TERM" => Sig::TERM,
-        "USR1" => Sig::USR1,
-        other => Sig::Custom(other.to_owned()),
-    }
-}
-
-pub(super) fn signal_name(signal: Sig) -> String {
-    match signal {
-        Sig::ABRT => "ABRT",
-        Sig::ALRM => "ALRM",
-        Sig::FPE => "FPE",
-        Sig::HUP => "HUP",
-        Sig::ILL => "ILL",
-        Sig::INT => "INT",
-        Sig::KILL => "KILL",
-        Sig::PIPE => "PIPE",
-        Sig::QUIT => "QUIT",
-        Sig::SEGV => "SEGV",
-        Sig::TERM => "TERM",
-        Sig::USR1 => "USR1",
-        Sig::Custom(name) => return name,
-    }
-    .to_owned()
 }

@@ -6,8 +6,9 @@ use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelId, ChannelOpenFailure, Error, Sig};
 
-use super::channel::{SpaceChannel, signal_name};
+use super::channel::SpaceChannel;
 use super::queue::{OutputQueue, Push};
+use super::signals;
 use super::{LinkIncoming, Output, Parts};
 
 /// Owned by russh's task; dropped with it, however that ends.
@@ -107,7 +108,9 @@ impl Handler for LinkHandler {
         _language: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let (name, message) = (signal_name(signal), message.to_owned());
+        // A made-up name with control characters in it is nobody's to pass on.
+        let name = signals::name(&signal).unwrap_or_default().to_owned();
+        let message = message.to_owned();
         let event = Output::ExitSignal { name, core_dumped, message };
         self.keep(id, session, |queue| queue.push_event(event)).await;
         Ok(())

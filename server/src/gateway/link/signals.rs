@@ -1,4 +1,4 @@
-//! Names of signals (RFC 4254 section 6.10); russh keeps its own conversion to itself.
+//! Names of signals (RFC 4254 section 6.10), for links and for `ssh`; russh keeps its own conversion to itself.
 
 use russh::Sig;
 
@@ -6,7 +6,7 @@ use russh::Sig;
 const LONGEST: usize = 32;
 
 /// The name that stands on the wire; nothing for a made-up one that could not be a signal.
-pub(super) fn name(signal: &Sig) -> Option<&str> {
+pub(crate) fn name(signal: &Sig) -> Option<&str> {
     Some(match signal {
         Sig::ABRT => "ABRT",
         Sig::ALRM => "ALRM",
@@ -29,7 +29,7 @@ pub(super) fn name(signal: &Sig) -> Option<&str> {
 }
 
 /// The signal with this name.
-pub(super) fn named(name: &str) -> Sig {
+pub(crate) fn named(name: &str) -> Sig {
     match name {
         "ABRT" => Sig::ABRT,
         "ALRM" => Sig::ALRM,
