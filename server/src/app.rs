@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -118,7 +116,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let replica = ReplicaId::generate();
     let store = Store::open(url).await.context("the database")?;
-    let sealing = SealingKey::parse(&SecretString::from(STANDARD.encode(config.secrets.key()?.expose())))?;
+    let sealing = SealingKey::new(config.secrets.key()?.expose())?;
     let host_key = host_key(&store, &sealing).await?;
     let spool = config.data_dir.join("spool");
     let recorder = Recorder::open(store.clone(), &spool, DEFAULT_SPOOL_BYTES, Arc::clone(&clock))

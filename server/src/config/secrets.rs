@@ -160,3 +160,17 @@ fn make_key_file(path: &Path) -> io::Result<()> {
         Err(error) => Err(error.error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SecretKey;
+
+    #[test]
+    fn what_is_not_32_bytes_is_no_key() {
+        let short = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw==";
+        for bad in ["", "0f", &"0g".repeat(32), short, &"\u{e9}".repeat(32)] {
+            assert!(SecretKey::from_text(bad).is_none(), "{bad}");
+        }
+        assert!(SecretKey::from_text(&format!("{}\n", "0f".repeat(32))).is_some());
+    }
+}

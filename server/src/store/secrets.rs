@@ -1,40 +1,23 @@
 //! Secrets that all replicas share, encrypted with a key that the database does not have.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox, SecretString};
+use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox};
 
 use super::{Store, StoreError};
 
-/// The length of a key.
-const KEY_BYTES: usize = 32;
 /// The first byte of what is sealed as below; another way to seal gets another.
 const FORMAT: u8 = 1;
-
-/// The text is no key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a sealing key is 32 bytes, as base64 or as 64 hexadecimal digits")]
-pub struct MalformedKey;
 
 /// The key that seals secrets: AES-256-GCM.
 pub struct SealingKey(RandomizedNonceKey);
 
 impl SealingKey {
-    /// From text: base64, or hexadecimal digits.
+    /// From the bytes that operators configure.
     ///
     /// # Errors
-    /// When it is neither, or not 32 bytes.
-    pub fn parse(text: &SecretString) -> Result<Self, MalformedKey> {
-        let text = text.expose_secret().trim();
-        let bytes = match hexadecimal(text) {
-            Some(bytes) => bytes,
-            None => STANDARD.decode(text).map_err(|_| MalformedKey)?,
-        };
-        if bytes.len() != KEY_BYTES {
-            return Err(MalformedKey);
-        }
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes).map(Self).map_err(|_| MalformedKey)
+    /// [`StoreError::Sealed`] when the cipher takes no key, which no 32 bytes have ever made it do.
+    pub fn new(bytes: &[u8; 32]) -> Result<Self, StoreError> {
+        RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Self).map_err(|_| StoreError::Sealed)
     }
 
     /// The name goes in as associated data, so that one secret cannot be passed off as another.
@@ -63,13 +46,6 @@ impl SealingKey {
         secret.expose_secret_mut().truncate(length);
         Ok(secret)
     }
-}
-
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
-        return None;
-    }
-    (0..KEY_BYTES).map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect()
 }
 
 impl Store {
@@ -114,29 +90,15 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn key(text: &str) -> Result<SealingKey, MalformedKey> {
-        SealingKey::parse(&text.to_owned().into())
-    }
-
-    #[test]
-    fn a_key_is_32_bytes_as_base64_or_hex() {
-        assert!(key(&"0f".repeat(32)).is_ok());
-        assert!(key(&STANDARD.encode([7; 32])).is_ok());
-        assert!(key(&format!("{}\n", STANDARD.encode([7; 32]))).is_ok());
-        for bad in ["", "0f", &"0g".repeat(32), &STANDARD.encode([7; 31]), &"é".repeat(32)] {
-            assert!(matches!(key(bad), Err(MalformedKey)), "{bad}");
-        }
-    }
-
     #[test]
     fn what_was_sealed_opens_with_its_key_and_name_only() {
-        let mine = key(&"0f".repeat(32)).unwrap();
+        let mine = SealingKey::new(&[0x0f; 32]).unwrap();
         let sealed = mine.seal("host_key", b"secret").unwrap();
         assert_ne!(sealed, mine.seal("host_key", b"secret").unwrap(), "a nonce was used twice");
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
         assert_eq!(mine.open("host_key", &sealed).unwrap().expose_secret(), b"secret");
         assert!(matches!(mine.open("ca_key", &sealed), Err(StoreError::Sealed)));
-        let theirs = key(&"f0".repeat(32)).unwrap();
+        let theirs = SealingKey::new(&[0xf0; 32]).unwrap();
         assert!(matches!(theirs.open("host_key", &sealed), Err(StoreError::Sealed)));
         for cut in 0..sealed.len() {
             assert!(mine.open("host_key", sealed.get(..cut).unwrap()).is_err());

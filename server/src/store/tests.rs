@@ -231,8 +231,8 @@ async fn the_audit_log_refuses_to_be_changed() {
 #[tokio::test]
 async fn all_replicas_agree_on_a_secret() {
     let world = World::new().await;
-    let key = |digits: &str| super::secrets::SealingKey::parse(&digits.repeat(32).into()).unwrap();
-    let (mine, theirs) = (key("0f"), key("f0"));
+    let key = |byte| super::secrets::SealingKey::new(&[byte; 32]).unwrap();
+    let (mine, theirs) = (key(0x0f), key(0xf0));
     let made = (1..=8u8).map(|n| world.store().sealed("host_key", move || vec![n; 32], &mine));
     let made = futures_util::future::join_all(made).await;
     let secrets: Vec<Vec<u8>> = made
