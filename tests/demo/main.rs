@@ -112,7 +112,7 @@ async fn start_gateway(folder: &Path, simulator: &Simulator) -> Result<Gateway> 
         data_dir: data_dir(folder)?,
     };
     let config = folder.join("spaceport.toml");
-    std::fs::write(&config, settings.configuration(&[("alice", &client)], "[start]\npoll_s = 1\n")?)?;
+    std::fs::write(&config, settings.configuration(&[("alice", &client)], "", "[start]\npoll_s = 1\n")?)?;
     let mut environment = settings.environment();
     environment.retain(|(name, _)| name != "SPACEPORT_SECRET_KEY");
     let log = folder.join("gateway.log");

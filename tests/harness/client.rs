@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+
+use crate::until::until;
 
 /// How long one command of a client may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -137,6 +139,41 @@ impl Client {
         let mut command = self.command("ssh");
         command.args(arguments);
         run(command, input).await
+    }
+}
+
+/// A running `ssh-agent`. Dropping it ends it.
+pub struct Agent {
+    /// Where it listens: `SSH_AUTH_SOCK`.
+    pub socket: PathBuf,
+    _agent: Child,
+}
+
+impl Agent {
+    /// Starts one without keys, with its socket in a folder.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let socket = folder.join("agent");
+        let mut command = Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).kill_on_drop(true);
+        let agent = command.spawn().context("ssh-agent")?;
+        let there = async || Ok(socket.exists().then_some(()));
+        until("the agent's socket", Duration::from_secs(10), there).await?;
+        Ok(Self { socket, _agent: agent })
+    }
+
+    /// Gives it a key.
+    ///
+    /// # Errors
+    /// When it does not take it.
+    pub async fn add(&self, key: &Path) -> Result<()> {
+        let mut add = Command::new("ssh-add");
+        add.env("SSH_AUTH_SOCK", &self.socket).arg("-q").arg(key);
+        let done = run(add, &[]).await?;
+        anyhow::ensure!(done.code == 0, "ssh-add: {}", done.stderr);
+        Ok(())
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Wish {
     pub account: Config,
     /// Its streams.
     pub streams: Options,
+    /// More lines for the domain in the gateway's configuration.
+    pub domain: String,
     /// More lines for the gateway's configuration.
     pub gateway: String,
 }
@@ -99,7 +101,10 @@ impl World {
         let bo = Client::new(&folder.path().join("bo")).await?;
         let config = folder.path().join("spaceport.toml");
         let settings = Settings::of(&account, folder.path().join("data"));
-        std::fs::write(&config, settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.gateway)?)?;
+        std::fs::write(
+            &config,
+            settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.domain, &wish.gateway)?,
+        )?;
         let network = Proxy::to(&socket_of(&postgres)?).await?;
         let mut environment = settings.environment();
         environment.push(("DATABASE_URL".to_owned(), through(&network, &postgres)?));
@@ -275,16 +280,16 @@ impl Settings {
     ///
     /// # Errors
     /// When a public key cannot be read.
-    pub fn configuration(&self, people: &[(&str, &Client)], more: &str) -> Result<String> {
+    pub fn configuration(&self, people: &[(&str, &Client)], domain: &str, more: &str) -> Result<String> {
         let (aws, data) = (&self.aws, self.data_dir.display());
         let host = aws.trim_start_matches("http://");
         let mut text = format!(
-            "data_dir = \"{data}\"\n\n[ssh]\nlisten = \"127.0.0.1:0\"\npublic_host = \"gateway.example.com\"\n\n\
+            "data_dir = \"{data}\"\n\n[ssh]\nlisten = \"127.0.0.1:0\"\npublic_host = \"localhost\"\n\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"info,spaceport=debug\"\n\n\
              [aws]\nextra_stream_hosts = [\"{host}\"]\n\n\
              [aws.endpoints]\nsagemaker = \"{aws}\"\nsts = \"{aws}\"\nssm = \"{aws}\"\n\n\
              [[domains]]\nalias = \"main\"\nid = \"{DOMAIN}\"\naccount = \"{ACCOUNT}\"\nregion = \"{REGION}\"\n\
-             user_role = \"arn:aws:iam::{ACCOUNT}:role/{USER_ROLE}\"\n\n\
+             user_role = \"arn:aws:iam::{ACCOUNT}:role/{USER_ROLE}\"\n{domain}\n\
              [[access.members]]\ndomain = \"main\"\ngroup = \"local/ml\"\n"
         );
         for (name, client) in people {

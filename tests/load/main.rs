@@ -74,10 +74,10 @@ async fn paced(figures: &mut Vec<Figure>) -> Result<()> {
 
 /// Without pacing and without the message bucket: what the gateway itself can move.
 async fn unpaced(chunk: usize, label: &str, figures: &mut Vec<Figure>) -> Result<()> {
-    let gateway = format!(
-        "[aws.upload]\nmax_payload_bytes = {chunk}\nmessages_per_s = \"off\"\n\n[links]\nlinger_s = 600\n"
-    );
-    let world = World::with(Wish { streams: Options::unpaced(chunk), gateway, ..Wish::default() }).await?;
+    let domain = format!("upload = {{ max_payload_bytes = {chunk}, messages_per_s = \"off\" }}");
+    let gateway = "[links]\nlinger_s = 600\n".to_owned();
+    let world =
+        World::with(Wish { streams: Options::unpaced(chunk), domain, gateway, ..Wish::default() }).await?;
     let peer = JumpHost::start(&world).await?;
     let ways = Ways::new(&world, &peer);
     for (way, mode) in [(&ways.jump, "jump"), (&ways.session, "session")] {

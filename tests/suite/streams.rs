@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use spaceport_tests::client::run;
+use spaceport_tests::client::{Agent, run};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
 
@@ -38,44 +38,24 @@ async fn link_is_closed_when_it_has_lingered() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_with_an_agent_has_a_link_of_its_own() -> Result<()> {
     let world = World::start().await?;
-    let socket = world.folder().join("agent");
-    let mut agent = tokio::process::Command::new("ssh-agent");
-    let mut agent = agent
-        .arg("-D")
-        .arg("-a")
-        .arg(&socket)
-        .stdout(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    until("the agent's socket", Duration::from_secs(10), async || Ok(socket.exists().then_some(()))).await?;
+    let agent = Agent::start(world.folder()).await?;
     ensure!(world.client.ssh(["demo", "true"]).await?.code == 0, "the space opens");
     let mut ssh = world.client.command("ssh");
-    ssh.env("SSH_AUTH_SOCK", &socket).args(["-A", "demo", "test -S \"$SSH_AUTH_SOCK\""]);
+    ssh.env("SSH_AUTH_SOCK", &agent.socket).args(["-A", "demo", "test -S \"$SSH_AUTH_SOCK\""]);
     let done = run(ssh, &[]).await?;
     ensure!(done.code == 0, "{}", done.stderr);
     world.expect("SELECT count(*) FROM links WHERE purpose = 'private'", "1").await?;
-    agent.kill().await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_is_not_forwarded_into_a_shared_space_and_the_session_goes_on() -> Result<()> {
     let world = World::start().await?;
-    let socket = world.folder().join("agent");
-    let mut agent = tokio::process::Command::new("ssh-agent");
-    let mut agent = agent
-        .arg("-D")
-        .arg("-a")
-        .arg(&socket)
-        .stdout(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    until("the agent's socket", Duration::from_secs(10), async || Ok(socket.exists().then_some(()))).await?;
+    let agent = Agent::start(world.folder()).await?;
     let mut ssh = world.client.command("ssh");
-    ssh.env("SSH_AUTH_SOCK", &socket).args(["-A", "team", "test -z \"$SSH_AUTH_SOCK\" && echo alone"]);
+    ssh.env("SSH_AUTH_SOCK", &agent.socket).args(["-A", "team", "test -z \"$SSH_AUTH_SOCK\" && echo alone"]);
     let done = run(ssh, &[]).await?;
     assert_eq!(done.text(), "alone\n", "{}", done.stderr);
-    agent.kill().await?;
     Ok(())
 }
 

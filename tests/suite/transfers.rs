@@ -1,13 +1,10 @@
 //! Commands, files, forwards and agents, through both ways in.
 
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use spaceport_tests::client::run;
-use spaceport_tests::until::until;
+use spaceport_tests::client::{Agent, run};
 use spaceport_tests::world::World;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -174,35 +171,16 @@ async fn forward_to_a_closed_port_is_refused_and_the_connection_lives_on() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_is_forwarded_to_the_space_of_who_asked_for_it() -> Result<()> {
     let world = World::start().await?;
-    let socket = world.folder().join("agent");
-    let mut agent = tokio::process::Command::new("ssh-agent");
-    let mut agent =
-        agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).kill_on_drop(true).spawn()?;
-    until("the agent's socket", Duration::from_secs(10), async || Ok(socket.exists().then_some(()))).await?;
-    add_key(&socket, &world.client.key()).await?;
+    let agent = Agent::start(world.folder()).await?;
+    agent.add(&world.client.key()).await?;
     for way in WAYS {
         let mut ssh = world.client.command("ssh");
-        ssh.env("SSH_AUTH_SOCK", &socket).args(["-A", way, "ssh-add -L"]);
+        ssh.env("SSH_AUTH_SOCK", &agent.socket).args(["-A", way, "ssh-add -L"]);
         let done = run(ssh, &[]).await?;
         assert_eq!(done.text().trim(), world.client.public_key()?, "{way}: {}", done.stderr);
     }
     let without = world.client.ssh(["demo", "ssh-add -L"]).await?;
     assert_ne!(without.code, 0, "a connection without -A has no agent");
-    agent.kill().await?;
-    Ok(())
-}
-
-async fn add_key(socket: &Path, key: &Path) -> Result<()> {
-    let mut add = tokio::process::Command::new("ssh-add");
-    let done = run(
-        {
-            add.env("SSH_AUTH_SOCK", socket).arg("-q").arg(key);
-            add
-        },
-        &[],
-    )
-    .await?;
-    ensure!(done.code == 0, "ssh-add: {}", done.stderr);
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! Dialling, signing and resuming over real sockets.
 
 mod dial;
-mod rates;
 mod resume;
 
 use std::sync::Arc;

@@ -149,25 +149,6 @@ impl Leg {
         self.next_seq = seq;
     }
 
-    /// Sends this many bytes as fast as they are taken, and reads the acknowledgements without a look.
-    pub(crate) async fn pour(self, total: usize, payload: usize) {
-        let (mut sink, mut source) = self.socket.split();
-        let messages = total / payload;
-        let send = async {
-            for seq in 0..messages as i64 {
-                let msg = Msg::output(self.next_seq + seq, wire::OUTPUT, vec![7; payload]);
-                sink.feed(Message::Binary(msg.encode().into())).await.unwrap();
-            }
-            sink.flush().await.unwrap();
-        };
-        let receive = async {
-            for _ in 0..messages {
-                source.next().await.unwrap().unwrap();
-            }
-        };
-        tokio::join!(send, receive);
-    }
-
     pub(crate) async fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
         self.socket.send(Message::Close(Some(frame))).await.unwrap();
