@@ -175,7 +175,9 @@ impl Shared {
         let unsent = Unsent { entry: &self.entry, number };
         self.send(request).await?;
         std::mem::forget(unsent);
-        match self.until_gone(answered).await? {
+        // Not raced against the channel's end: a command may be answered and over before we look, and an answer that
+        // will never come is dropped with the channel.
+        match answered.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(LinkError::Refused(what)),
             Err(_) => Err(LinkError::Gone),

@@ -1,6 +1,10 @@
 //! What can be asked of a channel.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use russh::server::{Auth, ChannelOpenHandle, Msg, Session};
+use russh::{Channel, ChannelId};
 use tokio_util::task::TaskTracker;
 
 use super::sshd::Sshd;
@@ -114,4 +118,50 @@ async fn refusals_are_told_apart() {
     let keyless = LinkOptions { user: "root".to_owned(), ..LinkOptions::default() };
     let refused = Link::connect(Box::new(stream), keyless, &tracker).await.err();
     assert_eq!(refused, Some(LinkError::AuthRefused));
+}
+
+/// Answers a command and has it end in the same breath, as a space does with `true`.
+struct Hasty;
+
+impl russh::server::Handler for Hasty {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_success(id)?;
+        session.exit_status_request(id, 0)?;
+        session.eof(id)?;
+        session.close(id)
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_over_at_once_was_answered() {
+    let (sshd, tracker) = (Sshd::new(), TaskTracker::new());
+    let key = russh::keys::load_secret_key(sshd.path("host"), None).unwrap();
+    let config = Arc::new(russh::server::Config { keys: vec![key], ..Default::default() });
+    let (ours, theirs) = tokio::io::duplex(1024 * 1024);
+    tokio::spawn(async move { russh::server::run_stream(config, theirs, Hasty).await.unwrap().await });
+    let link = Link::connect(Box::new(ours), LinkOptions::default(), &tracker).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(run(&link, "true").await.events, [Output::ExitStatus(0), Output::Eof]);
+    }
 }
