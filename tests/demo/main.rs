@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use spaceport_tests::client::Client;
 use spaceport_tests::gateway::{Gateway, binary};
@@ -123,8 +123,7 @@ async fn start_gateway(folder: &Path, simulator: &Simulator) -> Result<Gateway> 
     let _ = std::fs::remove_file(folder.join("known_hosts"));
     client.configure(gateway.ssh, SPACES)?;
     write_environment(folder, &settings, &gateway, simulator)?;
-    let done = client.ssh(["demo", "true"]).await?;
-    ensure!(done.code == 0, "ssh does not work: {}", done.stderr);
+    client.ssh(["demo", "true"]).await?.well().context("ssh does not work")?;
     Ok(gateway)
 }
 

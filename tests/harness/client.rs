@@ -32,6 +32,15 @@ impl Done {
         Self { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
     }
 
+    /// Itself if it ended with 0.
+    ///
+    /// # Errors
+    /// When it did not, with what it wrote.
+    pub fn well(self) -> Result<Self> {
+        anyhow::ensure!(self.code == 0, "exit {}: {}{}", self.code, self.text(), self.stderr);
+        Ok(self)
+    }
+
     /// Standard output as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -171,8 +180,7 @@ impl Agent {
     pub async fn add(&self, key: &Path) -> Result<()> {
         let mut add = Command::new("ssh-add");
         add.env("SSH_AUTH_SOCK", &self.socket).arg("-q").arg(key);
-        let done = run(add, &[]).await?;
-        anyhow::ensure!(done.code == 0, "ssh-add: {}", done.stderr);
+        run(add, &[]).await?.well().context("ssh-add")?;
         Ok(())
     }
 }

@@ -11,6 +11,9 @@ use tokio::process::{Child, Command};
 
 use crate::until::until;
 
+/// How many lines of a gateway's log a failed test shows.
+const SHOWN: usize = 60;
+
 /// Where the binaries of this build are: beside the running test or tool.
 ///
 /// # Errors
@@ -136,6 +139,16 @@ impl Gateway {
     /// When it had ended already.
     pub async fn crash(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
+    }
+}
+
+impl Drop for Gateway {
+    /// A test that fails shows how its gateway saw it.
+    fn drop(&mut self) {
+        let lines = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = lines.lines().count().saturating_sub(SHOWN);
+        println!("the end of {}:", self.log.display());
+        lines.lines().skip(last).for_each(|line| println!("{line}"));
     }
 }
 

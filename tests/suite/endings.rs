@@ -26,9 +26,8 @@ async fn working_shell(world: &World, host: &str) -> Result<Screen> {
 async fn client_that_leaves_leaves_a_complete_row() -> Result<()> {
     let world = World::start().await?;
     for (host, mode) in [("demo", "session"), ("demo.jump", "jump")] {
-        let done =
-            world.client.ssh_with([host, "head -c 100000 /dev/zero; cat >/dev/null"], &[7; 50_000]).await?;
-        ensure!(done.code == 0, "{}", done.stderr);
+        let both_ways = [host, "head -c 100000 /dev/zero; cat >/dev/null"];
+        world.client.ssh_with(both_ways, &[7; 50_000]).await?.well()?;
         world.expect(CODE, "client_left").await?;
         let last = "FROM sessions ORDER BY started_at DESC LIMIT 1";
         world.expect(&format!("SELECT mode {last}"), mode).await?;
@@ -56,10 +55,10 @@ async fn admin_ends_a_session_from_any_machine_and_the_person_reads_who_and_why(
     assert_eq!((row["user"].as_str(), row["space"].as_str()), (Some("alice"), Some("demo")));
     let id = row["id"].as_str().context("an id")?;
     let short = &id[id.len() - 4..];
-    let done = world
+    world
         .spaceport(&["session", "end", short, "--by", "chen", "--reason", "old key, sign in again"])
-        .await?;
-    ensure!(done.code == 0, "{}", done.stderr);
+        .await?
+        .well()?;
     screen.shows("spaceport: chen ended this session").await?;
     screen.shows("\"old key, sign in again\"").await?;
     screen.shows("ended 255").await?;

@@ -42,6 +42,7 @@ async fn while_postgres_is_away_live_sessions_go_on_and_no_row_is_lost() -> Resu
     master.args(["-M", "-N", "-S"]).arg(&control).arg("demo");
     let mut master = master.stdin(std::process::Stdio::null()).kill_on_drop(true).spawn()?;
     until("the control socket", Duration::from_secs(20), async || Ok(control.exists().then_some(()))).await?;
+    world.expect("SELECT count(*) FROM sessions", "2").await?;
 
     world.network.cut();
     until("the gateway to notice", Duration::from_secs(60), async || {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use spaceport_tests::client::{Agent, run};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
@@ -15,7 +15,7 @@ async fn live(world: &World, space: &str) -> usize {
 async fn connections_of_one_person_share_a_stream_and_the_next_finds_it_warm() -> Result<()> {
     let world = World::start().await?;
     for _ in 0..3 {
-        ensure!(world.client.ssh(["demo", "true"]).await?.code == 0, "the space opens");
+        world.client.ssh(["demo", "true"]).await?.well()?;
     }
     assert_eq!(live(&world, "demo").await, 1);
     world.expect("SELECT count(*) FROM streams", "1").await?;
@@ -26,7 +26,7 @@ async fn connections_of_one_person_share_a_stream_and_the_next_finds_it_warm() -
 async fn link_is_closed_when_it_has_lingered() -> Result<()> {
     let world =
         World::with(Wish { gateway: "[links]\nlinger_s = 1\n".to_owned(), ..Wish::default() }).await?;
-    ensure!(world.client.ssh(["demo", "true"]).await?.code == 0, "the space opens");
+    world.client.ssh(["demo", "true"]).await?.well()?;
     until("the stream to end", Duration::from_secs(30), async || {
         Ok((live(&world, "demo").await == 0).then_some(()))
     })
@@ -39,11 +39,10 @@ async fn link_is_closed_when_it_has_lingered() -> Result<()> {
 async fn connection_with_an_agent_has_a_link_of_its_own() -> Result<()> {
     let world = World::start().await?;
     let agent = Agent::start(world.folder()).await?;
-    ensure!(world.client.ssh(["demo", "true"]).await?.code == 0, "the space opens");
+    world.client.ssh(["demo", "true"]).await?.well()?;
     let mut ssh = world.client.command("ssh");
     ssh.env("SSH_AUTH_SOCK", &agent.socket).args(["-A", "demo", "test -S \"$SSH_AUTH_SOCK\""]);
-    let done = run(ssh, &[]).await?;
-    ensure!(done.code == 0, "{}", done.stderr);
+    run(ssh, &[]).await?.well()?;
     world.expect("SELECT count(*) FROM links WHERE purpose = 'private'", "1").await?;
     Ok(())
 }
@@ -64,12 +63,9 @@ async fn host_key_is_the_same_for_every_space_and_replica() -> Result<()> {
     let world = World::start().await?;
     let second = world.second_gateway("second").await?;
     let first_key = world.host_key_fingerprint().await?;
-    ensure!(world.client.ssh(["demo", "true"]).await?.code == 0, "known_hosts takes the key");
+    world.client.ssh(["demo", "true"]).await?.well()?;
     world.client.configure(second.ssh, &["gpu"])?;
     // The same HostKeyAlias: OpenSSH would refuse another key.
-    ensure!(
-        world.client.ssh(["-o", "StrictHostKeyChecking=yes", "gpu", "true"]).await?.code == 0,
-        "{first_key}"
-    );
+    world.client.ssh(["-o", "StrictHostKeyChecking=yes", "gpu", "true"]).await?.well().context(first_key)?;
     Ok(())
 }

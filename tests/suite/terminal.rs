@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use spaceport_tests::client::run;
 use spaceport_tests::until::until;
 use spaceport_tests::world::World;
@@ -34,8 +34,7 @@ impl Screen {
             &[],
         )
         .await?;
-        ensure!(done.code == 0, "tmux {arguments:?}: {}", done.stderr);
-        Ok(done.text())
+        Ok(done.well().context(format!("tmux {arguments:?}"))?.text())
     }
 
     /// Types a line.

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use spaceport_tests::client::{Agent, run};
 use spaceport_tests::world::World;
@@ -66,14 +66,13 @@ async fn a_hundred_mebibytes_go_each_way_by_scp_and_sftp_unchanged() -> Result<(
         let back = world.folder().join("back");
         let mut up = world.client.command("scp");
         up.arg("-q").arg(&source).arg(format!("{way}:big"));
-        let done = run(up, &[]).await?;
-        ensure!(done.code == 0, "{way} up: {}", done.stderr);
+        run(up, &[]).await?.well().context(format!("{way} up"))?;
         let there = world.client.ssh([way, "sha256sum big | cut -c1-64"]).await?;
         assert_eq!(there.text().trim(), digest(&bytes), "{way} up");
         let mut down = world.client.command("sftp");
         down.args(["-q", "-b", "-", way]);
-        let done = run(down, format!("get big {}\n", back.display()).as_bytes()).await?;
-        ensure!(done.code == 0, "{way} down: {}", done.stderr);
+        let get = format!("get big {}\n", back.display());
+        run(down, get.as_bytes()).await?.well().context(format!("{way} down"))?;
         assert_eq!(digest(&std::fs::read(&back)?), digest(&bytes), "{way} down");
         std::fs::remove_file(&back)?;
     }
@@ -85,16 +84,14 @@ async fn git_clones_over_ssh() -> Result<()> {
     let world = World::start().await?;
     let make = "git init -q --bare repo.git && git init -q work && cd work && echo data > file && git add file && \
                 git -c user.name=a -c user.email=a@b commit -qm first && git push -q ../repo.git HEAD:refs/heads/main";
-    let done = world.client.ssh(["demo", make]).await?;
-    ensure!(done.code == 0, "{}", done.stderr);
+    world.client.ssh(["demo", make]).await?.well()?;
     for way in WAYS {
         let target = world.folder().join(format!("clone-{way}"));
         let mut git = tokio::process::Command::new("git");
         let ssh = format!("ssh -F {}", world.client.config().display());
         git.env("GIT_SSH_COMMAND", ssh).env("HOME", world.folder()).args(["clone", "-q", "-b", "main"]);
         git.arg(format!("{way}:repo.git")).arg(&target);
-        let done = run(git, &[]).await?;
-        ensure!(done.code == 0, "{way}: {}", done.stderr);
+        run(git, &[]).await?.well().context(way)?;
         assert_eq!(std::fs::read_to_string(target.join("file"))?, "data\n");
     }
     Ok(())
@@ -129,8 +126,7 @@ async fn curl(arguments: &[&str]) -> Result<String> {
         &[],
     )
     .await?;
-    ensure!(done.code == 0, "curl {arguments:?}: {}", done.stderr);
-    Ok(done.text())
+    Ok(done.well().context(format!("curl {arguments:?}"))?.text())
 }
 
 #[tokio::test(flavor = "multi_thread")]
