@@ -62,10 +62,11 @@ async fn serve(
 }
 
 /// The space closed the channel without a status: mostly since the way to it broke, which the session says soon.
+/// Otherwise what came may be cut short; without a status some clients would report success.
 async fn closed_silently(client: &Client, terminal: &Terminal, live: &Live) -> Result<(), Gone> {
     tokio::select! {
         reason = live.ended() => say_farewell(client, terminal, live, &reason).await,
-        () = client.shared.clock.sleep(REASON) => terminal.close().await,
+        () = client.shared.clock.sleep(REASON) => terminal.finish(LOST).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bytes between a client's channel and a space's, until one of them is done.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -9,8 +11,12 @@ use super::messages::{self, Message};
 use super::request::Requests;
 use super::terminal::{Gone, Terminal};
 use crate::domain::ending::EndReason;
+use crate::domain::ports::Clock;
 use crate::gateway::link::Output;
 use crate::gateway::{Channel, ChannelInput, ChannelOutput, Notice};
+
+/// How long after a command's output its status may come.
+const STATUS: Duration = Duration::from_secs(2);
 
 /// How a relay ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +150,31 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The end of a command's output, held back until its status is known: a client that has seen both ends closes the
+/// channel, and russh then answers with a close at once, before the status that was on its way.
+struct HeldEof<'a> {
+    clock: &'a dyn Clock,
+    until: Option<Duration>,
+}
+
+impl HeldEof<'_> {
+    fn hold(&mut self) {
+        self.until = Some(self.clock.elapsed() + STATUS);
+    }
+
+    /// Completes when it was held for long enough. Cancel-safe.
+    async fn due(&self) {
+        match self.until {
+            Some(until) => self.clock.sleep(until.saturating_sub(self.clock.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn release(&mut self, terminal: &Terminal) -> Result<(), Gone> {
+        if self.until.take().is_some() { terminal.eof().await } else { Ok(()) }
+    }
+}
+
 /// From the space to the client.
 async fn pump_down(
     from_space: &mut ChannelOutput,
@@ -153,6 +184,7 @@ async fn pump_down(
     sent_all: &CancellationToken,
 ) -> Result<Over, Gone> {
     let (mut status, mut received_all) = (false, false);
+    let mut eof = HeldEof { clock: &*words.client.shared.clock, until: None };
     loop {
         let output = tokio::select! {
             output = from_space.next() => output,
@@ -166,6 +198,10 @@ async fn pump_down(
                 }
                 continue;
             }
+            () = eof.due() => {
+                eof.release(terminal).await?;
+                continue;
+            }
             () = sent_all.cancelled(), if received_all && carries == Carries::Stream => None,
         };
         match output {
@@ -175,14 +211,20 @@ async fn pump_down(
             Some(Output::ExitStatus(code)) => {
                 status = true;
                 terminal.exit_status(code).await?;
+                eof.release(terminal).await?;
             }
             Some(Output::ExitSignal { name, core_dumped, message }) => {
                 status = true;
                 terminal.exit_signal(&name, core_dumped, message).await?;
+                eof.release(terminal).await?;
             }
             Some(Output::Eof) => {
                 received_all = true;
-                terminal.eof().await?;
+                if carries == Carries::Command && !status {
+                    eof.hold();
+                } else {
+                    terminal.eof().await?;
+                }
             }
         }
     }
