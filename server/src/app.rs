@@ -25,6 +25,7 @@ use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
 use crate::domain::ports::Clock;
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
+use crate::gateway::link::{LinkOptions, Spool, SpoolLimits};
 use crate::gateway::{Gateway, Limits, Parts, SystemClock, Users};
 use crate::identity::Identity;
 use crate::jobs::lease::LeaseJob;
@@ -282,7 +283,17 @@ fn gateway_limits(config: &Config) -> Limits {
         change_timeout: config.start.change_timeout,
         poll_every: config.start.poll,
         doubtful: config.links.doubtful,
+        link: LinkOptions { spool: Spool::new(spool_limits(config)), ..LinkOptions::default() },
         ..Limits::default()
+    }
+}
+
+fn spool_limits(config: &Config) -> SpoolLimits {
+    SpoolLimits {
+        directory: config.data_dir.clone(),
+        memory: config.flow.output_memory_bytes,
+        channel: config.flow.output_disk_bytes,
+        process: config.flow.process_disk_bytes,
     }
 }
 

@@ -5,6 +5,7 @@
 mod architecture;
 mod aws_side;
 mod endings;
+mod flow;
 mod refusals;
 mod replicas;
 mod starting;

@@ -179,6 +179,12 @@ pub struct Flow {
     pub connection_cap_bytes: usize,
     /// The most that all channels of the process may queue.
     pub process_cap_bytes: usize,
+    /// What a space may have sent to one slow reader before it waits on disk.
+    pub output_memory_bytes: usize,
+    /// The most of it that may wait on disk for one channel; above it, the channel is cut off.
+    pub output_disk_bytes: u64,
+    /// The most that may wait on disk for all channels of the process.
+    pub process_disk_bytes: u64,
     /// How long a client's socket may take nothing while bytes wait for it.
     pub write_timeout: Duration,
 }
@@ -191,6 +197,9 @@ impl Flow {
         let channel_cap_bytes = bytes("channel_cap_bytes", 1_048_576..=268_435_456, 16_777_216);
         let connection_cap_bytes = bytes("connection_cap_bytes", 1_048_576..=1_073_741_824, 67_108_864);
         let process_cap_bytes = bytes("process_cap_bytes", 16_777_216..=u32::MAX, 1_073_741_824);
+        let output_memory_bytes = bytes("output_memory_bytes", 65_536..=67_108_864, 1_048_576);
+        let output_disk_bytes = bytes("output_disk_bytes", 1_048_576..=u32::MAX, 268_435_456) as u64;
+        let process_disk_bytes = bytes("process_disk_bytes", 1_048_576..=u32::MAX, 2_147_483_648) as u64;
         if stalled_below_bytes >= stalled_above_bytes {
             let instead = "write less than flow.stalled_above_bytes";
             let shown = stalled_below_bytes.to_string();
@@ -211,6 +220,16 @@ impl Flow {
                 instead,
             );
         }
+        if process_disk_bytes < output_disk_bytes {
+            let instead = "write at least flow.output_disk_bytes";
+            let shown = process_disk_bytes.to_string();
+            section.fault(
+                "process_disk_bytes",
+                Some(&shown),
+                "one channel could never reach its own share",
+                instead,
+            );
+        }
         let settings = Self {
             window_bytes: section.count("window_bytes", 65_536..=67_108_864, 2_097_152),
             stalled_above_bytes,
@@ -218,6 +237,9 @@ impl Flow {
             channel_cap_bytes,
             connection_cap_bytes,
             process_cap_bytes,
+            output_memory_bytes,
+            output_disk_bytes,
+            process_disk_bytes,
             write_timeout: section.seconds("write_timeout_s", 10..=3_600, 180),
         };
         section.finish();

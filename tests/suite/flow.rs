@@ -1,0 +1,237 @@
+//! Nobody freezes anybody, through the whole gateway: by both ways in, on one connection of OpenSSH's and of PuTTY's.
+//!
+//! What a test holds against a limit is the best of some rounds: a gateway that makes one channel wait for another
+//! does so in every round, a busy machine only in some.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+use spaceport_tests::carrier::{Carrier, EVERY_WAY, Mode, Software, fill, talk};
+use spaceport_tests::until::until;
+use spaceport_tests::world::{Wish, World};
+use studio_simulator::stream::{Fault, Options, Target};
+use tokio::io::AsyncReadExt;
+
+const MIB: usize = 1024 * 1024;
+/// How long a command may take to begin or to end.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Rounds of a measurement.
+const ROUNDS: usize = 5;
+/// What a keystroke may take, in milliseconds, beside whatever else goes on.
+const ALONE: f64 = 50.0;
+/// The same on a link that it shares with what else goes on.
+const SHARED: f64 = 100.0;
+/// What a channel may take to open and answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// What one connection may make the gateway hold: a window and a half of each stalled channel, and the buffers on
+/// the way. Far below what is sent through it here.
+const HELD: usize = 24 * MIB;
+
+/// Bytes without a pattern, and their digest.
+fn noise(length: usize) -> (Vec<u8>, String) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    (bytes, digest)
+}
+
+/// Others on the connection are answered, and keystrokes come back.
+async fn assert_nobody_waits(carrier: &Carrier, mode: Mode, beside: &str) -> Result<()> {
+    let mut fastest = Duration::MAX;
+    for _ in 0..ROUNDS {
+        fastest = fastest.min(carrier.answers().await?);
+        if fastest < ANSWER {
+            break;
+        }
+    }
+    println!("a command beside {beside}: {fastest:?}");
+    ensure!(fastest < ANSWER, "a command beside {beside} took {fastest:?} at best");
+    // With a pty: the interactive link. Without: the link that the other channel is on, in session mode.
+    for (pty, limit) in [(true, ALONE), (false, if mode == Mode::Session { SHARED } else { ALONE })] {
+        let mut keyboard = carrier.keyboard(pty).await?;
+        let mut best = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            let (median, worst) = keyboard.round().await?;
+            println!("keystrokes beside {beside}, pty {pty}: median {median:.1} ms, p99 {worst:.1} ms");
+            best = best.min(worst);
+            if best < limit {
+                break;
+            }
+        }
+        ensure!(best < limit, "keystrokes beside {beside}, pty {pty}: p99 {best:.1} ms at best");
+    }
+    Ok(())
+}
+
+/// What the gateway holds more than before, at its peak.
+struct Memory {
+    pid: u32,
+    before: usize,
+}
+
+impl Memory {
+    fn of(world: &World) -> Result<Self> {
+        let pid = world.gateway.pid()?;
+        Ok(Self { pid, before: status(pid, "VmRSS:")? })
+    }
+
+    fn assert_held(&self, most: usize, beside: &str) -> Result<()> {
+        let held = status(self.pid, "VmHWM:")?.saturating_sub(self.before);
+        println!("{beside}: {:.1} MiB at the peak", held as f64 / MIB as f64);
+        ensure!(held < most, "{beside}: the gateway grew by {held} bytes");
+        Ok(())
+    }
+}
+
+/// A line of a process's status, in bytes.
+fn status(pid: u32, line: &str) -> Result<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|found| found.strip_prefix(line)).context("the kernel tells it")?;
+    Ok(value.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_never_reads_stalls_only_itself() -> Result<()> {
+    let world = World::unpaced().await?;
+    for (software, mode) in EVERY_WAY {
+        let carrier = Carrier::connect(&world, software, mode).await?;
+        carrier.answers().await?;
+        let memory = Memory::of(&world)?;
+        let mut deaf = carrier.spawn(false, "exec sleep 600")?;
+        let sent = fill(&mut deaf).await?;
+        let beside = format!("a deaf command, {software:?} {mode:?}, {sent} bytes sent");
+        assert_nobody_waits(&carrier, mode, &beside).await?;
+        memory.assert_held(HELD, &beside)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_reads_nothing_stalls_only_its_own_jump() -> Result<()> {
+    for software in [Software::OpenSsh, Software::Plink] {
+        let world = World::start().await?;
+        let carrier = Carrier::connect(&world, software, Mode::Jump).await?;
+        let mut stalled = carrier.keyboard(false).await?;
+        let streams = world.account.streams.live(Some(&world.account.arn("demo")));
+        let [stream] = &streams[..] else { bail!("one jump is one stream, not {}", streams.len()) };
+        world.account.streams.fault(Target::Session(stream.session_id.clone()), Fault::StallAgent);
+        let sent = fill(&mut stalled.echo).await?;
+        let beside = format!("a stalled agent, {software:?}, {sent} bytes sent");
+        assert_nobody_waits(&carrier, Mode::Jump, &beside).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ends_may_write_sixty_four_mebibytes_before_they_read() -> Result<()> {
+    let world = World::unpaced().await?;
+    let (bytes, digest) = noise(64 * MIB);
+    for (software, mode) in EVERY_WAY {
+        let carrier = Carrier::connect(&world, software, mode).await?;
+        carrier.answers().await?;
+        let memory = Memory::of(&world)?;
+        let talker = carrier.spawn(false, "head -c 67108864 /dev/zero; sha256sum | cut -c1-64")?;
+        let got = talk(talker, &bytes).await.context(format!("{software:?} {mode:?}"))?;
+        let (zeros, answer) = got.split_at_checked(64 * MIB).context("64 MiB came back")?;
+        ensure!(zeros.iter().all(|byte| *byte == 0), "{software:?} {mode:?}: what came is what was sent");
+        assert_eq!(String::from_utf8_lossy(answer).trim(), digest, "{software:?} {mode:?}");
+        memory.assert_held(HELD, &format!("64 MiB each way, {software:?} {mode:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_download_delays_nobody_and_goes_on_where_it_was() -> Result<()> {
+    let world = World::unpaced().await?;
+    for (software, mode) in EVERY_WAY {
+        let carrier = Carrier::connect(&world, software, mode).await?;
+        carrier.answers().await?;
+        let memory = Memory::of(&world)?;
+        let paused = carrier.spawn(false, "head -c 33554432 /dev/zero")?;
+        let beside = format!("a paused download, {software:?} {mode:?}");
+        assert_nobody_waits(&carrier, mode, &beside).await?;
+        memory.assert_held(HELD, &beside)?;
+        assert_eq!(talk(paused, &[]).await.context(beside)?.len(), 32 * MIB);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_into_a_stream_at_awss_rate_delays_no_keystroke() -> Result<()> {
+    let world = World::start().await?;
+    for (software, mode) in EVERY_WAY {
+        let (bytes, digest) = noise(if software == Software::OpenSsh { 256 * MIB } else { 64 * MIB });
+        let carrier = Carrier::connect(&world, software, mode).await?;
+        carrier.answers().await?;
+        let memory = Memory::of(&world)?;
+        let beside = format!("an upload, {software:?} {mode:?}");
+        let upload = talk(carrier.spawn(false, "sha256sum | cut -c1-64")?, &bytes);
+        let (uploaded, others) = tokio::join!(upload, assert_nobody_waits(&carrier, mode, &beside));
+        others?;
+        let answer = uploaded.context(beside.clone())?;
+        assert_eq!(String::from_utf8_lossy(&answer).trim(), digest, "{beside}");
+        memory.assert_held(HELD, &beside)?;
+    }
+    Ok(())
+}
+
+/// The process id in a file, once it is whole.
+fn pid_in(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.ends_with('\n').then(|| text.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_over_its_quota_closes_its_channel_with_the_reason_and_no_other() -> Result<()> {
+    let quota = "[flow]\noutput_memory_bytes = 65536\noutput_disk_bytes = 1048576\n";
+    let world = World::with(Wish {
+        streams: Options::unpaced(16 * 1024),
+        gateway: quota.to_owned(),
+        ..Wish::default()
+    })
+    .await?;
+    let pid = world.folder().join("pid");
+    for software in [Software::OpenSsh, Software::Plink] {
+        let carrier = Carrier::connect(&world, software, Mode::Session).await?;
+        let mut keyboard = carrier.keyboard(false).await?;
+        let head = format!("echo $$ >{}; exec head -c 33554432 /dev/zero", pid.display());
+        let mut paused = carrier.spawn(false, &head)?;
+        // The command ends when its channel is closed; the reader reads what was kept, and why there is no more.
+        until("the command to have begun", LIMIT, async || Ok(pid_in(&pid).map(drop))).await?;
+        let process = PathBuf::from("/proc").join(pid_in(&pid).context("its process")?);
+        until("the command to end", LIMIT, async || Ok((!process.exists()).then_some(()))).await?;
+        std::fs::remove_file(&pid)?;
+        let mut said = String::new();
+        let mut output = paused.stdout.take().context("its output is piped")?;
+        let read = async { tokio::io::copy(&mut output, &mut tokio::io::sink()).await };
+        let (got, _) = tokio::try_join!(
+            read,
+            paused.stderr.as_mut().context("its standard error is piped")?.read_to_string(&mut said)
+        )?;
+        println!("{software:?}: {got} bytes came, then: {said}");
+        ensure!(!paused.wait().await?.success(), "what was cut does not look whole");
+        ensure!(said.contains("the reader is too far behind"), "{software:?}: {said}");
+        keyboard.round().await?;
+    }
+    Ok(())
+}
+
+/// A client that has seen both ends of a channel closes it; the status must be there by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_on_a_shared_connection_gives_its_status() -> Result<()> {
+    let world = World::unpaced().await?;
+    let carrier = Carrier::connect(&world, Software::OpenSsh, Mode::Session).await?;
+    for _ in 0..200 {
+        carrier.answers().await?;
+    }
+    world.expect("SELECT count(*) FROM channels WHERE exit_status = 0", "200").await
+}
