@@ -18,7 +18,7 @@ const MIB: usize = 1024 * 1024;
 /// How long a command may take to begin or to end.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Rounds of a measurement.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 12;
 /// What a keystroke may take, in milliseconds, beside whatever else goes on.
 const ALONE: f64 = 50.0;
 /// The same on a link that it shares with what else goes on.

@@ -18,7 +18,7 @@ use crate::domain::ports::{AwsError, Clock, SessionGrant, SpaceControl};
 use crate::domain::record::Change;
 use crate::domain::space::{AppStatus, AppType, Sharing, Space, SpaceArn, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings};
-use crate::domain::user::{Role, User};
+use crate::domain::user::{Role, Standing, User};
 
 /// Tokio's clock, which tests pause and which then runs ahead while everybody waits.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,7 @@ pub(super) fn user(name: &str, profile: &str) -> User {
         profiles: [named(profile)].into(),
         role: Role::User,
         suspended: false,
+        standing: Standing::Configured,
     }
 }
 

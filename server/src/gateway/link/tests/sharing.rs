@@ -14,6 +14,8 @@ use crate::gateway::link::{Link, Output, SpaceInput, SpaceOutput};
 /// Long enough for anything that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ECHOES: usize = 60;
+/// Rounds of them.
+const ROUNDS: usize = 12;
 
 async fn started(link: &Link, command: &str) -> (SpaceInput, SpaceOutput) {
     let channel = link.open_session().await.unwrap();
@@ -38,15 +40,16 @@ async fn echoes(link: &Link) -> (f64, f64) {
     (took[ECHOES / 2], took[ECHOES - 2])
 }
 
-/// Measures until it is good enough, three times at most: the machine may be busy with something else.
+/// Measures until it is good enough: the machine may be busy with something else for a while, whereas a link on which
+/// one channel waits for another is slow in every round.
 async fn assert_responsive(link: &Link, beside: &str) {
-    for attempt in 1..=3 {
+    for attempt in 1..=ROUNDS {
         let (p50, p99) = timeout(PATIENCE, echoes(link)).await.expect("keystrokes are answered");
         println!("echo beside {beside}: p50 {p50:.1} ms, p99 {p99:.1} ms");
         if p50 < 60.0 && p99 < 100.0 {
             return;
         }
-        assert!(attempt < 3, "echo beside {beside}: p50 {p50:.1} ms, p99 {p99:.1} ms");
+        assert!(attempt < ROUNDS, "echo beside {beside}: p50 {p50:.1} ms, p99 {p99:.1} ms");
     }
 }
 
