@@ -92,6 +92,8 @@ pub struct Limits {
     pub linger: Duration,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// How long after InService an app's agent may still be unknown to Session Manager: AWS registers it on its own time.
+    pub register_timeout: Duration,
     /// How long AWS may take to delete an app or to change a space.
     pub change_timeout: Duration,
     /// Between two looks at an app that starts.
@@ -109,6 +111,7 @@ impl Default for Limits {
         Self {
             linger: Duration::from_secs(120),
             start_timeout: Duration::from_secs(10 * 60),
+            register_timeout: Duration::from_secs(180),
             change_timeout: Duration::from_secs(150),
             poll_every: Duration::from_secs(5),
             catalogue_every: Duration::from_secs(60),

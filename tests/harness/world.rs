@@ -44,6 +44,8 @@ pub struct Wish {
     pub account: Config,
     /// Its streams.
     pub streams: Options,
+    /// Whether its spaces listen on ports for clients (`ssh -R`).
+    pub remote_forward: bool,
     /// More lines for the domain in the gateway's configuration.
     pub domain: String,
     /// More lines for the gateway's configuration.
@@ -94,7 +96,7 @@ impl World {
         let folder = TempDir::with_prefix("spaceport-")?;
         // Postgres drops root and must reach its data below this folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let account = account(wish.account, wish.streams, folder.path()).await?;
+        let account = account(wish.account, wish.streams, wish.remote_forward, folder.path()).await?;
         let postgres =
             EmbeddedPostgres::start(&EmbeddedOptions::new(&folder.path().join("postgres"))).await?;
         let client = Client::new(&folder.path().join("laptop")).await?;

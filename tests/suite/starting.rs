@@ -60,6 +60,19 @@ async fn registration_lag_is_waited_for() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_that_never_registers_is_told_in_words() -> Result<()> {
+    let more = "[start]\npoll_s = 1\nregister_timeout_s = 5\n";
+    let world = World::with(Wish { gateway: more.to_owned(), ..Wish::default() }).await?;
+    world.account.simulator.fail_next("StartSession", "InternalFailure", 1_000);
+    let done = world.client.ssh(["stopped", "echo hi"]).await?;
+    ensure!(done.code != 0 && done.stdout.is_empty(), "{}", done.stderr);
+    for text in ["spaceport: stopped could not be", "Why:", "Next:"] {
+        ensure!(done.stderr.contains(text), "{text:?} in\n{}", done.stderr);
+    }
+    world.expect("SELECT end_code FROM sessions", "not_opened").await
+}
+
 /// A start that cannot work: its host, what the message says, and that AWS was not asked for an app.
 async fn refused(world: &World, host: &str, says: &[&str], asks_aws: bool) -> Result<()> {
     world.account.simulator.clear_cloudtrail();

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use spaceport_tests::client::{Agent, run};
-use spaceport_tests::world::World;
+use spaceport_tests::world::{Wish, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -97,7 +97,7 @@ async fn git_clones_over_ssh() -> Result<()> {
     Ok(())
 }
 
-/// A web server inside "the space": loopback is the same machine here, the route is not.
+/// A web server in the space or on the laptop: loopback is the same machine here, the route is not.
 async fn web_server() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
@@ -106,7 +106,7 @@ async fn web_server() -> Result<u16> {
             tokio::spawn(async move {
                 let mut request = [0; 1024];
                 let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
-                let body = "from the space";
+                let body = "from the server";
                 let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
@@ -140,11 +140,11 @@ async fn local_and_dynamic_forwards_reach_ports_inside_the_space() -> Result<()>
         ssh.arg("-D").arg(format!("127.0.0.1:{socks}")).arg(way);
         let mut forward = ssh.stdin(Stdio::null()).spawn()?;
         let url = format!("http://127.0.0.1:{local}/");
-        assert_eq!(curl(&[&url]).await?, "from the space", "{way} -L");
+        assert_eq!(curl(&[&url]).await?, "from the server", "{way} -L");
         let url = format!("http://127.0.0.1:{inside}/");
         assert_eq!(
             curl(&["--socks5", &format!("127.0.0.1:{socks}"), &url]).await?,
-            "from the space",
+            "from the server",
             "{way} -D"
         );
         forward.kill().await?;
@@ -187,6 +187,23 @@ async fn remote_forward_is_refused_in_words_where_the_space_does_not_allow_it() 
         world.client.ssh(["-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1", "demo", "true"]).await?;
     assert_eq!(done.code, 255);
     assert!(done.stderr.contains("remote port forwarding failed"), "{}", done.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remote_forward_reaches_the_laptop_where_the_space_allows_it() -> Result<()> {
+    let world = World::with(Wish { remote_forward: true, ..Wish::default() }).await?;
+    let (laptop, inside) = (web_server().await?, free_port().await?);
+    let forward = format!("{inside}:127.0.0.1:{laptop}");
+    let fetch = format!("curl -sS --max-time 20 http://127.0.0.1:{inside}/");
+    for way in WAYS {
+        let arguments = ["-o", "ExitOnForwardFailure=yes", "-R", &forward, way, &fetch];
+        assert_eq!(
+            world.client.ssh(arguments).await?.well().context(way)?.text(),
+            "from the server",
+            "{way}"
+        );
+    }
     Ok(())
 }
 

@@ -131,6 +131,8 @@ impl Links {
 pub struct Start {
     /// How long an app may take until it is in service.
     pub app_timeout: Duration,
+    /// How long an app that is in service may take until it can be reached.
+    pub register_timeout: Duration,
     /// How long a changed space may take until it can be started.
     pub change_timeout: Duration,
     /// How often a space that starts or changes is looked at.
@@ -141,6 +143,7 @@ impl Start {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let settings = Self {
             app_timeout: section.seconds("app_timeout_s", 30..=3_600, 600),
+            register_timeout: section.seconds("register_timeout_s", 1..=900, 180),
             change_timeout: section.seconds("change_timeout_s", 10..=900, 150),
             poll: section.seconds("poll_s", 1..=60, 5),
         };
@@ -308,7 +311,7 @@ impl FromStr for HostName {
     }
 }
 
-fn listen(section: &mut Section<'_>, default: SocketAddr) -> SocketAddr {
+pub(super) fn listen(section: &mut Section<'_>, default: SocketAddr) -> SocketAddr {
     let instead =
         format!("write an address and a port, such as \"{default}\", or a port alone, such as \":2222\"");
     section.parsed::<Listen>("listen", &instead).map_or(default, |listen| listen.0)

@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 use super::catalog::SpaceCatalog;
 use super::errors::OpenError;
 use super::flights::Report;
-use super::retry::REGISTRATION;
 use super::standing::{Question, Standing};
 use super::start::{Starter, Up, limited, state_of};
 use super::streams::{ForLink, Stream, Streams};
@@ -87,7 +86,8 @@ impl Reach {
         up: Up,
         report: &Report,
     ) -> Result<Stream, OpenError> {
-        let registering_until = registering_until(up, self.clock.now(), self.clock.elapsed());
+        let register = self.starter.limits.register_timeout;
+        let registering_until = registering_until(up, register, self.clock.now(), self.clock.elapsed());
         self.streams.open(&visitor.user, space, link, registering_until, report).await
     }
 
@@ -161,14 +161,14 @@ impl Reach {
 }
 
 /// Up to when AWS's failures are routine, because the agent in the space is being registered.
-fn registering_until(up: Up, now: OffsetDateTime, elapsed: Duration) -> Option<Duration> {
+fn registering_until(up: Up, register: Duration, now: OffsetDateTime, elapsed: Duration) -> Option<Duration> {
     if let Some(in_service) = up.in_service {
-        return Some(in_service + REGISTRATION);
+        return Some(in_service + register);
     }
     let created = up.created_at?;
-    let left = (created + LONGEST_START + REGISTRATION) - now;
+    let left = (created + LONGEST_START + register) - now;
     let left = Duration::try_from(left).ok()?;
-    Some(elapsed + left.min(REGISTRATION))
+    Some(elapsed + left.min(register))
 }
 
 /// Failures that a space which is not up, or cannot be reached by its settings, may show.
@@ -196,7 +196,8 @@ mod tests {
         let elapsed = Duration::from_secs(50);
         let until = |in_service, age: Option<i64>| {
             let created_at = age.map(|minutes| now - Span::minutes(minutes));
-            registering_until(Up { in_service, created_at }, now, elapsed).map(|until| until.as_secs())
+            registering_until(Up { in_service, created_at }, Duration::from_secs(180), now, elapsed)
+                .map(|until| until.as_secs())
         };
         assert_eq!(until(Some(Duration::from_secs(40)), Some(2)), Some(220));
         assert_eq!(until(None, Some(2)), Some(230));

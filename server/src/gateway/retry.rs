@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::domain::ports::AwsError;
 
-/// How long after InService an app's agent may still be unknown to Session Manager: AWS registers it on its own time.
-pub(super) const REGISTRATION: Duration = Duration::from_secs(3 * 60);
-
 /// Waits between tries while the agent registers; the last one repeats.
 const REGISTERING_MS: [u64; 6] = [1_500, 2_300, 3_400, 5_000, 7_600, 10_000];
 
@@ -69,7 +66,7 @@ mod tests {
     #[test]
     fn a_registering_agent_is_waited_for_until_three_minutes_after_in_service() {
         let now = Duration::from_secs(1000);
-        let waits = waits(&mut Tries::new(Some(now + REGISTRATION)), &INTERNAL(), now);
+        let waits = waits(&mut Tries::new(Some(now + Duration::from_secs(180))), &INTERNAL(), now);
         assert_eq!(waits.get(..7), Some([1_500, 2_300, 3_400, 5_000, 7_600, 10_000, 10_000].as_slice()));
         let total: u64 = waits.iter().sum();
         assert!((170_000..=180_000).contains(&total), "{total}");

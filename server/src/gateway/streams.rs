@@ -241,7 +241,6 @@ mod tests {
     use super::*;
     use crate::gateway::fakes::{self, PausedClock, Studio};
     use crate::gateway::links::unwatched;
-    use crate::gateway::retry::REGISTRATION;
 
     fn internal() -> AwsError {
         AwsError::Internal { operation: "sagemaker:StartSession", message: String::new() }
@@ -255,7 +254,7 @@ mod tests {
         let actor = Actor::person(&fakes::user("alice", "alice"));
         let space = fakes::space("lab", "own", "alice");
         let report = unwatched();
-        let until = Some(clock.elapsed() + REGISTRATION);
+        let until = Some(clock.elapsed() + Duration::from_secs(180));
         let grant = start_session(&*studio, &clock, &actor, &space, until, &report).await;
         assert!(grant.is_ok());
         assert_eq!(clock.elapsed().as_millis(), 1_500 + 2_300 + 3_400 + 5_000);

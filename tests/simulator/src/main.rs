@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
+use studio_simulator::space::GoSpaces;
 use studio_simulator::stream::Options;
 use studio_simulator::{Config, Delays, Fixture, Simulator, Studio};
 
@@ -74,7 +75,8 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let options = arguments.unpaced.map_or_else(Options::default, Options::unpaced);
     let (cache, homes) = (arguments.folder.join("build"), arguments.folder.join("homes"));
-    let studio = Studio::start(arguments.config()?, options, &cache, &homes).await?;
+    let spaces = GoSpaces::new(&cache, &homes).await.context("the SSH server of spaces")?;
+    let studio = Studio::start(arguments.config()?, options, spaces).await?;
     println!("{}", ready_line(&studio.simulator));
     ended().await?;
     studio.shutdown().await;

@@ -1,6 +1,5 @@
 //! The whole account: control plane, streams, and the SSH servers of its spaces.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,9 +17,8 @@ pub struct Studio {
 }
 
 impl Studio {
-    /// Starts an account. The SSH server of spaces is built into `cache` once; their homes go below `homes`.
-    pub async fn start(config: Config, options: Options, cache: &Path, homes: &Path) -> anyhow::Result<Self> {
-        let spaces = GoSpaces::new(cache, homes).await.context("the SSH server of spaces")?;
+    /// Starts an account whose spaces have these SSH servers.
+    pub async fn start(config: Config, options: Options, spaces: GoSpaces) -> anyhow::Result<Self> {
         let mut streams = None;
         let simulator = Simulator::start_with(config, Arc::new(spaces), |sessions| {
             let made = Streams::new(sessions, options);
