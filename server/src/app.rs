@@ -2,7 +2,6 @@
 
 pub mod sessions;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +19,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::aws::{Aws, own_credentials};
-use crate::config::{Config, ConfigSource, ConfiguredUser, LogFormat, People};
+use crate::config::{Config, ConfigSource, LogFormat};
 use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
 use crate::domain::ports::Clock;
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::gateway::link::{LinkOptions, Spool, SpoolLimits};
-use crate::gateway::{Gateway, Limits, Parts, SystemClock, Users};
-use crate::identity::Identity;
+use crate::gateway::{Gateway, Limits, Parts, SystemClock};
+use crate::identity::{self, Identity};
 use crate::jobs::lease::LeaseJob;
 use crate::ssh::Ssh;
 use crate::store::Store;
@@ -35,7 +34,7 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::{Metrics, logs};
-use crate::web::{Ops, serve as serve_ops};
+use crate::web::{Ops, Site, serve as serve_ops};
 
 /// How long what is left may take to end after the drain.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -62,7 +61,8 @@ pub async fn serve(source: ConfigSource, config: Config) -> Result<()> {
         .with_context(|| format!("the data directory {} cannot be made", config.data_dir.display()))?;
     let (url, cluster) = database(&config).await?;
     let running = start(&config, &url, metrics).await?;
-    info!(ssh.address = %running.ssh_address, ops.address = %running.ops_address, replica.id = %running.replica, "ready");
+    let web_address = running.web_address.map(|address| address.to_string());
+    info!(ssh.address = %running.ssh_address, ops.address = %running.ops_address, web.address = web_address, replica.id = %running.replica, "ready");
     while let Request::Reload = signals.next().await {
         running.reload(&source).await;
     }
@@ -95,12 +95,11 @@ struct Running {
     replica: ReplicaId,
     ssh_address: SocketAddr,
     ops_address: SocketAddr,
+    web_address: Option<SocketAddr>,
     gateway: Gateway,
     identity: Identity,
     store: Store,
-    clock: Arc<dyn Clock>,
     policy: watch::Sender<Arc<AccessPolicy>>,
-    users: watch::Sender<Arc<Users>>,
     tracker: TaskTracker,
     /// No new connections.
     draining: CancellationToken,
@@ -132,9 +131,17 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     leasing.spawn(lease.run(leased.clone()));
     leasing.close();
 
-    let identity = Identity::start(store.clone(), &config.people.users, clock.now()).await?;
-    let (users, users_seen) =
-        watch::channel(Arc::new(users_by_id(&identity, &store, &config.people.users, &*clock).await?));
+    let identity_parts = identity::Parts {
+        store: store.clone(),
+        sealing,
+        clock: Arc::clone(&clock),
+        replica,
+        web: config.web.as_ref(),
+        providers: &config.providers,
+    };
+    let identity = Identity::start(identity_parts, &config.people).await?;
+    let (followed, end) = (identity.clone(), stopping.clone());
+    tracker.spawn(async move { followed.run(end).await });
     let (policy, policy_seen) = watch::channel(Arc::new(config.people.access.clone()));
     let credentials =
         own_credentials(&config.domains).await.context("the SDK has no source of AWS credentials")?;
@@ -147,7 +154,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         store: store.clone(),
         recorder: recorder.clone(),
         policy: policy_seen,
-        users: users_seen,
+        users: identity.everybody(),
         limits: gateway_limits(config),
         tracker: tracker.clone(),
         stop: stopping.clone(),
@@ -166,6 +173,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         identity: identity.clone(),
         clock: Arc::clone(&clock),
         settings: ssh_settings,
+        pages: config.web.as_ref().map(|web| web.public_url.to_string()),
         flow: flow_limits(config),
         budget: ProcessBudget::new(config.flow.process_cap_bytes),
         host_keys: vec![host_key],
@@ -180,17 +188,31 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
             error!(%error, "the operators' listener failed");
         }
     });
+    let web_address = match &config.web {
+        Some(web) => {
+            let listener = bind("web.listen", web.listen).await?;
+            let address = listener.local_addr()?;
+            let site = Site::new(web, &config.providers, identity.clone(), store.clone());
+            let (site, end) = (site.context("web")?, stopping.clone());
+            tracker.spawn(async move {
+                if let Err(error) = site.serve(listener, end).await {
+                    error!(%error, "the pages' listener failed");
+                }
+            });
+            Some(address)
+        }
+        None => None,
+    };
     gateway.catalogue_tried().await;
     Ok(Running {
         replica,
         ssh_address,
         ops_address,
+        web_address,
         gateway,
         identity,
         store,
-        clock,
         policy,
-        users,
         tracker,
         draining,
         stopping,
@@ -203,12 +225,10 @@ impl Running {
     /// Reads users and policy again. What is at fault changes nothing.
     async fn reload(&self, source: &ConfigSource) {
         let taken = async {
-            let People { users, access } = source.people()?;
-            self.identity.reload(&users, self.clock.now()).await?;
-            let known = users_by_id(&self.identity, &self.store, &users, &*self.clock).await?;
-            self.users.send_replace(Arc::new(known));
-            self.policy.send_replace(Arc::new(access));
-            anyhow::Ok(users.len())
+            let people = source.people()?;
+            self.identity.reload(&people).await?;
+            self.policy.send_replace(Arc::new(people.access));
+            anyhow::Ok(people.users.len())
         };
         match taken.await {
             Ok(users) => info!(users, "users and access policy read again"),
@@ -234,23 +254,6 @@ impl Running {
         self.store.close().await;
         info!("stopped");
     }
-}
-
-/// Everybody who is listed, as identity has them.
-async fn users_by_id(
-    identity: &Identity,
-    store: &Store,
-    users: &[ConfiguredUser],
-    clock: &dyn Clock,
-) -> Result<Users> {
-    let mut known = HashMap::new();
-    for user in users {
-        let id = store.ensure_user(&user.subject, &user.name, clock.now()).await?;
-        if let Some(user) = identity.user(id) {
-            known.insert(id, user);
-        }
-    }
-    Ok(known)
 }
 
 /// What this machine is called, for the list of replicas.
@@ -280,6 +283,7 @@ fn gateway_limits(config: &Config) -> Limits {
     Limits {
         linger: config.links.linger,
         start_timeout: config.start.app_timeout,
+        register_timeout: config.start.register_timeout,
         change_timeout: config.start.change_timeout,
         poll_every: config.start.poll,
         doubtful: config.links.doubtful,

@@ -12,6 +12,7 @@
 //! | `SPACEPORT_DATA_DIR` | `data_dir` |
 //! | `SPACEPORT_SSH_LISTEN`, `SPACEPORT_PUBLIC_HOST` | `ssh.listen`, `ssh.public_host` |
 //! | `SPACEPORT_OPS_LISTEN` | `ops.listen` |
+//! | `SPACEPORT_WEB_LISTEN`, `SPACEPORT_PUBLIC_URL` | `web.listen`, `web.public_url` |
 //! | `SPACEPORT_DRAIN_DEADLINE_S` | `drain.deadline_s` |
 //! | `SPACEPORT_LOG_FORMAT`, `SPACEPORT_LOG_LEVEL` | `log.format`, `log.level` |
 //!
@@ -25,6 +26,7 @@ mod reader;
 pub mod secrets;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,10 +38,12 @@ pub use self::fault::{ConfigError, Fault, FaultList};
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start};
 pub use self::people::{ConfiguredUser, UserKey};
 pub use self::secrets::{KeyFileError, SecretKey, Secrets};
+pub use self::web::{Provider, PublicUrl, Web};
 
 use self::fault::Faults;
 use self::reader::Section;
 use crate::domain::access::AccessPolicy;
+use crate::domain::user::Roles;
 
 /// Variables that stand over the file, each with the section and the key that it replaces.
 const VARIABLES: &[(&str, &str, &str)] = &[
@@ -51,6 +55,8 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("SPACEPORT_SSH_LISTEN", "ssh", "listen"),
     ("SPACEPORT_PUBLIC_HOST", "ssh", "public_host"),
     ("SPACEPORT_OPS_LISTEN", "ops", "listen"),
+    ("SPACEPORT_WEB_LISTEN", "web", "listen"),
+    ("SPACEPORT_PUBLIC_URL", "web", "public_url"),
     ("SPACEPORT_DRAIN_DEADLINE_S", "drain", "deadline_s"),
     ("SPACEPORT_LOG_FORMAT", "log", "format"),
     ("SPACEPORT_LOG_LEVEL", "log", "level"),
@@ -63,6 +69,10 @@ pub struct Config {
     pub ssh: Ssh,
     /// The listener for health and metrics.
     pub ops: Ops,
+    /// The pages, if there are any.
+    pub web: Option<Web>,
+    /// The identity providers that people sign in with.
+    pub providers: Vec<Provider>,
     /// Postgres.
     pub database: Database,
     /// Where the server keeps its own files.
@@ -92,6 +102,8 @@ pub struct People {
     pub users: Vec<ConfiguredUser>,
     /// What they may reach.
     pub access: AccessPolicy,
+    /// Which groups' members may do more.
+    pub roles: Roles,
 }
 
 /// Where the configuration comes from: a file and the environment.
@@ -185,6 +197,12 @@ fn read(table: Table, faults: &Faults) -> Config {
     let mut root = Section::root(table, faults);
     let ssh = Ssh::read(root.section("ssh"));
     let ops = Ops::read(root.section("ops"));
+    let web = Web::read(&mut root);
+    let providers = web::read_providers(&mut root, faults);
+    if web.is_none() && !providers.is_empty() {
+        let reason = "there are no pages to sign in on";
+        faults.add("providers", None, reason, "add [web] with public_url, or leave the providers out");
+    }
     let database = Database::read(root.section("database"));
     let data_dir = PathBuf::from(
         root.text("data_dir", "write the path of a directory")
@@ -195,9 +213,12 @@ fn read(table: Table, faults: &Faults) -> Config {
     let domains = domains::read(&mut root, &defaults, faults);
     let users = people::read_users(&mut root, faults);
     let access = people::read_access(root.section("access"), &users, &domains);
+    let roles = people::read_roles(root.section("roles"));
     let config = Config {
         ssh,
         ops,
+        web,
+        providers,
         database,
         data_dir,
         secrets,
@@ -207,7 +228,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
         log: Log::read(root.section("log")),
-        people: People { users, access },
+        people: People { users, access, roles },
     };
     root.finish();
     config

@@ -1,81 +1,211 @@
-//! Who people are: users, their keys and their groups.
+//! Who people are: users, their keys and their groups, from the configuration file and from OpenID Connect providers.
 //!
-//! For now everybody is listed in the configuration file; sign-in by OIDC comes behind the same interface.
-//! What is *not* here: what a person may do with a space (`domain::access`), and SSH itself (`ssh`).
+//! What is *not* here: what a person may do with a space (`domain::access`), pages (`web`), and SSH itself (`ssh`).
 
+mod claims;
+mod keys;
 mod people;
+mod providers;
+mod renewal;
+mod sign_in;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use russh::keys::PublicKey;
-use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use self::keys::{AddKeyError, MyKey};
+pub use self::people::Everybody;
+pub use self::providers::ProviderError;
+pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
 use self::people::People;
-use crate::config::ConfiguredUser;
-use crate::domain::ids::UserId;
-use crate::domain::user::User;
+use self::providers::Providers;
+use crate::config::{self, ConfiguredUser, Provider, Web};
+use crate::domain::ids::{ReplicaId, UserId};
+use crate::domain::ports::Clock;
+use crate::domain::user::{Roles, User};
+use crate::store::secrets::SealingKey;
 use crate::store::{Store, StoreError};
 
-/// Why the list of users could not be taken over. The one in force stays.
+/// How often replicas look whether people or keys have changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why people could not be taken over. Those in force stay.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The rows of the users could not be made.
-    #[error("the users' rows could not be written")]
+    /// Rows could not be read or written.
+    #[error("the users' rows could not be read or written")]
     Store(#[from] StoreError),
+    /// The client for providers could not be made.
+    #[error("no HTTP client for identity providers")]
+    Http(#[from] reqwest::Error),
 }
 
-/// The people that the gateway knows. Cheap to clone; every clone sees a reload at once.
+/// What identity is made of.
+pub struct Parts<'a> {
+    /// Where rows are.
+    pub store: Store,
+    /// What seals tokens at rest.
+    pub sealing: SealingKey,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Which replica audit rows name.
+    pub replica: ReplicaId,
+    /// The pages, if there are any.
+    pub web: Option<&'a Web>,
+    /// The providers that people sign in with.
+    pub providers: &'a [Provider],
+}
+
+/// What the configuration file says about people.
+#[derive(Default)]
+struct Listed {
+    users: Vec<(UserId, ConfiguredUser)>,
+    roles: Roles,
+}
+
+/// The people that the gateway knows. Cheap to clone; every clone sees a change at once.
 #[derive(Clone)]
 pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     store: Store,
-    people: Arc<watch::Sender<Arc<People>>>,
+    sealing: SealingKey,
+    clock: Arc<dyn Clock>,
+    replica: ReplicaId,
+    providers: Option<Providers>,
+    /// How long a login may be idle, and how often a provider is asked again.
+    idle: Duration,
+    renew_every: Duration,
+    listed: Mutex<Listed>,
+    people: watch::Sender<Arc<People>>,
+    everybody: watch::Sender<Arc<Everybody>>,
+    /// Readings take turns, so that an older one never replaces a newer.
+    reading: tokio::sync::Mutex<i64>,
 }
 
 impl Identity {
-    /// Takes over the list of users; each gets a row.
+    /// Takes over the list of users, each of whom gets a row, and reads who has signed in.
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn start(
-        store: Store,
-        listed: &[ConfiguredUser],
-        now: OffsetDateTime,
-    ) -> Result<Self, IdentityError> {
-        let people = with_rows(&store, listed, now).await?;
-        Ok(Self { store, people: Arc::new(watch::Sender::new(Arc::new(people))) })
+    pub async fn start(parts: Parts<'_>, listed: &config::People) -> Result<Self, IdentityError> {
+        let Parts { store, sealing, clock, replica, web, providers } = parts;
+        let providers = web
+            .map(|web| Providers::new(providers, web.public_url.clone(), Arc::clone(&clock)))
+            .transpose()?;
+        let inner = Inner {
+            store,
+            sealing,
+            clock,
+            replica,
+            providers,
+            idle: web.map_or(Duration::ZERO, |web| web.idle),
+            renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),
+            listed: Mutex::default(),
+            people: watch::Sender::new(Arc::default()),
+            everybody: watch::Sender::new(Arc::default()),
+            reading: tokio::sync::Mutex::new(-1),
+        };
+        let identity = Self { inner: Arc::new(inner) };
+        identity.reload(listed).await?;
+        Ok(identity)
     }
 
     /// Takes over a changed list. Connections of people and keys that are gone end by themselves.
     ///
     /// # Errors
     /// When Postgres is away; then nothing changes.
-    pub async fn reload(&self, listed: &[ConfiguredUser], now: OffsetDateTime) -> Result<(), IdentityError> {
-        let people = with_rows(&self.store, listed, now).await?;
-        self.people.send_replace(Arc::new(people));
+    pub async fn reload(&self, listed: &config::People) -> Result<(), IdentityError> {
+        let mut users = Vec::with_capacity(listed.users.len());
+        for person in &listed.users {
+            let now = self.inner.clock.now();
+            let id = self.inner.store.ensure_user(&person.subject, &person.name, now).await?;
+            users.push((id, person.clone()));
+        }
+        *self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner) =
+            Listed { users, roles: listed.roles.clone() };
+        self.read().await?;
         Ok(())
     }
 
     /// Whose key this is. Ask again after a signature was verified: a key alone proves nothing.
     #[must_use]
     pub fn user_for_key(&self, key: &PublicKey) -> Option<Arc<User>> {
-        self.people.borrow().by_key(key)
+        self.inner.people.borrow().by_key(key, self.inner.clock.now())
     }
 
-    /// The user with this row, as the list has them now.
+    /// The user with this row, as known now.
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
-        self.people.borrow().by_id(id)
+        self.inner.people.borrow().by_id(id)
     }
 
-    /// Tells of every later change of the list.
+    /// Everybody, as known now and at every later change.
+    #[must_use]
+    pub fn everybody(&self) -> watch::Receiver<Arc<Everybody>> {
+        self.inner.everybody.subscribe()
+    }
+
+    /// Tells of every later change of people and keys.
     #[must_use]
     pub fn changes(&self) -> Changes {
-        Changes(self.people.subscribe())
+        Changes(self.inner.people.subscribe())
+    }
+
+    /// Follows what other replicas change, and asks providers again about people who are connected, until stopped.
+    pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ((), ()) = async { tokio::join!(self.follow(), self.keep_renewing()) } => {}
+        }
+    }
+
+    async fn follow(&self) {
+        let mut away = false;
+        loop {
+            self.inner.clock.sleep(LOOK).await;
+            let known = *self.inner.reading.lock().await;
+            let looked = match self.inner.store.people_version().await {
+                Ok(version) if version == known => Ok(()),
+                Ok(_) => self.read().await,
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(()) if std::mem::take(&mut away) => info!("people are followed again"),
+                Ok(()) => {}
+                Err(error) if !std::mem::replace(&mut away, true) => {
+                    warn!(error = error.detail(), "people are as they were read last");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads people and keys.
+    async fn read(&self) -> Result<(), StoreError> {
+        let mut reading = self.inner.reading.lock().await;
+        // The version first: what changes meanwhile is read again.
+        let version = self.inner.store.people_version().await?;
+        let (known, keys) = (self.inner.store.known_people().await?, self.inner.store.known_keys().await?);
+        let people = {
+            let listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::new(People::of(&listed.users, &listed.roles, &known, &keys))
+        };
+        self.inner.everybody.send_replace(people.everybody());
+        self.inner.people.send_replace(people);
+        *reading = version;
+        Ok(())
     }
 }
 
-/// Tells when the list of users has changed.
+/// Tells when people or keys have changed.
 pub struct Changes(watch::Receiver<Arc<People>>);
 
 impl Changes {
@@ -85,18 +215,4 @@ impl Changes {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// Finds or makes the row of each user.
-async fn with_rows(
-    store: &Store,
-    listed: &[ConfiguredUser],
-    now: OffsetDateTime,
-) -> Result<People, IdentityError> {
-    let mut people = People::default();
-    for person in listed {
-        let id = store.ensure_user(&person.subject, &person.name, now).await?;
-        people.add(id, person);
-    }
-    Ok(people)
 }

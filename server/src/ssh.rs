@@ -48,6 +48,8 @@ use crate::identity::Identity;
 struct Address {
     host: String,
     port: u16,
+    /// Where people sign in, if there are pages.
+    pages: Option<String>,
 }
 
 /// What the SSH server is made of.
@@ -60,6 +62,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How it is called, and how much it takes on.
     pub settings: config::Ssh,
+    /// Where people sign in and add keys, if there are pages.
+    pub pages: Option<String>,
     /// Flow control of each connection.
     pub flow: FlowLimits,
     /// The memory that all connections share.
@@ -90,7 +94,7 @@ impl Ssh {
     /// Puts a server together; it does nothing until it is told to [`serve`](Self::serve).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { gateway, identity, clock, settings, flow, budget, host_keys } = parts;
+        let Parts { gateway, identity, clock, settings, pages, flow, budget, host_keys } = parts;
         let shared = Shared {
             gateway,
             identity,
@@ -98,6 +102,7 @@ impl Ssh {
             address: Address {
                 host: settings.public_host.clone(),
                 port: settings.public_port.unwrap_or(settings.listen.port()),
+                pages,
             },
             settings,
             flow,

@@ -7,6 +7,8 @@ pub mod audit;
 pub mod control;
 pub mod embedded;
 mod leases;
+pub mod logins;
+pub mod people;
 pub mod record;
 pub mod secrets;
 pub mod sessions;

@@ -1,7 +1,14 @@
-//! HTTP: for now the operators' listener with health, readiness and metrics.
+//! HTTP: the pages that people use, and the operators' listener with health, readiness and metrics.
 //!
-//! It is a listener of its own, so that metrics are never published by mistake.
+//! The operators' listener is one of its own, so that metrics are never published by mistake.
 
+mod doors;
+mod guard;
 mod ops;
+mod pages;
+mod site;
+mod visit;
 
+pub use doors::TlsError;
 pub use ops::{Ops, serve};
+pub use site::Site;

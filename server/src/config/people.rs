@@ -15,7 +15,7 @@ use super::fault::Faults;
 use super::reader::Section;
 use crate::domain::access::{AccessPolicy, Denial, Grant, Membership};
 use crate::domain::ids::{DomainAlias, GroupName, UserId, UserName, UserProfileName};
-use crate::domain::user::{Role, User};
+use crate::domain::user::{Role, Roles, Standing, User};
 
 /// RSA keys below this many bits are refused.
 const RSA_BITS: usize = 2048;
@@ -51,6 +51,7 @@ impl ConfiguredUser {
             profiles: self.profiles.clone(),
             role: self.role,
             suspended: self.suspended,
+            standing: Standing::Configured,
         }
     }
 }
@@ -164,6 +165,15 @@ pub(super) fn read_access(
     };
     section.finish();
     policy
+}
+
+/// Reads `[roles]`.
+pub(super) fn read_roles(mut section: Section<'_>) -> Roles {
+    let instead = "write PROVIDER/GROUP, such as \"okta/platform\"";
+    let admin = section.list("admin", instead).into_iter().collect();
+    let auditor = section.list("auditor", instead).into_iter().collect();
+    section.finish();
+    Roles { admin, auditor }
 }
 
 fn read_member(mut section: Section<'_>, domains: &[Domain]) -> Option<Membership> {

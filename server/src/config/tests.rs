@@ -50,7 +50,9 @@ fn the_example_is_accepted() {
     assert_eq!(prod.upload.messages_per_s, None);
     assert_eq!(prod.stream_hosts.len(), 2);
     assert_eq!(prod.endpoints.sagemaker.as_deref(), Some("https://sagemaker.eu-central-1.amazonaws.com"));
-    let People { users, access } = &config.people;
+    let People { users, access, roles } = &config.people;
+    assert_eq!(roles.of(&["okta/security".parse().unwrap()].into()), Role::Auditor);
+    assert_eq!(config.providers[0].issuer.as_str(), "https://company.okta.com");
     assert_eq!(users[0].keys[0].fingerprint, "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
     assert_eq!((users[1].subject.as_str(), users[1].role), ("ben@example.com", Role::Admin));
     assert_eq!(access.grants[0].until.unix_timestamp(), 1_801_418_400);
@@ -60,8 +62,16 @@ fn the_example_is_accepted() {
 #[test]
 fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     let text = std::fs::read_to_string(EXAMPLE).unwrap();
-    let places_and_examples =
-        ["url =", "postgres_bin =", "key =", "key_file =", "sagemaker =", "sts =", "ssm ="];
+    let places_and_examples = [
+        "url =",
+        "postgres_bin =",
+        "key =",
+        "key_file =",
+        "client_secret_file =",
+        "sagemaker =",
+        "sts =",
+        "ssm =",
+    ];
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest)
             if rest
@@ -83,6 +93,20 @@ fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);
     assert_eq!(spelt_out.ssh.login_grace, plain.ssh.login_grace);
     assert_eq!(spelt_out.domains[0].upload, plain.domains[0].upload);
+}
+
+#[test]
+fn providers_need_pages_and_tls_needs_both_files() {
+    let provider = "[[providers]]\nalias = \"okta\"\nissuer = \"https://x.okta.com\"\nclient_id = \"1\"\n";
+    let without_pages = faults(load(&format!("{LEAST}\n{provider}")));
+    assert_eq!(without_pages[0].place, "providers");
+    let web = "[web]\npublic_url = \"https://gateway.example.com\"\ntls_key = \"k\"\n";
+    let half = faults(load(&format!("{LEAST}\n{web}\n{provider}\n{}", provider.replace("https:", "http:"))));
+    let places: Vec<&str> = half.iter().map(|fault| fault.place.as_str()).collect();
+    assert_eq!(places, ["web.tls_certificate", "providers[1].issuer"]);
+    let twice =
+        faults(load(&format!("{LEAST}\n{}\n{provider}{provider}", web.replace("tls_key = \"k\"\n", ""))));
+    assert_eq!((twice[0].place.as_str(), twice.len()), ("providers[1].alias", 1));
 }
 
 #[test]

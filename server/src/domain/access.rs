@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::ids::{DomainAlias, GroupName, SpaceName, UserName};
 use super::space::{Sharing, Space};
-use super::user::User;
+use super::user::{Standing, User, Withdrawal};
 
 /// What a person wants with a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +104,10 @@ pub enum Because {
     Suspended,
     /// The person is no longer a user of the gateway.
     NoLongerAUser,
+    /// Their login has lapsed.
+    LoginLapsed(OffsetDateTime),
+    /// Their provider's word was withdrawn.
+    Withdrawn(Withdrawal),
     /// A denial stands.
     Denied(String),
     /// The space is private and belongs to somebody else.
@@ -126,6 +130,13 @@ impl fmt::Display for Because {
             Self::Granted { until, reason } => write!(f, "a grant runs until {}: {reason:?}", minute(*until)),
             Self::Suspended => f.write_str("an admin suspended your access"),
             Self::NoLongerAUser => f.write_str("you are no longer a user of this gateway"),
+            Self::LoginLapsed(at) => write!(f, "your login lapsed at {}", minute(*at)),
+            Self::Withdrawn(Withdrawal::Refused) => {
+                f.write_str("your identity provider no longer renews your login")
+            }
+            Self::Withdrawn(Withdrawal::LeftGroup) => {
+                f.write_str("you are no longer in a group that may sign in here")
+            }
             Self::Denied(reason) => write!(f, "an admin denied it: {reason:?}"),
             Self::PrivateTo(Some(owner)) => write!(f, "it is private to {owner}"),
             Self::PrivateTo(None) => f.write_str("it is private to somebody else"),
@@ -197,6 +208,19 @@ pub fn authorize(
     }
 }
 
+/// Whether somebody still vouches for a person, whatever they want.
+///
+/// # Errors
+/// Why not.
+pub fn stands(user: &User, now: OffsetDateTime) -> Result<(), Because> {
+    match user.standing {
+        _ if user.suspended => Err(Because::Suspended),
+        Standing::Withdrawn { why, .. } => Err(Because::Withdrawn(why)),
+        Standing::Until(until) if now >= until => Err(Because::LoginLapsed(until)),
+        Standing::Until(_) | Standing::Configured => Ok(()),
+    }
+}
+
 /// Whether a user may do something with a space, and why.
 #[must_use]
 pub fn decide(
@@ -206,8 +230,8 @@ pub fn decide(
     action: Action,
     now: OffsetDateTime,
 ) -> Decision {
-    if user.suspended {
-        return Decision::Deny(Because::Suspended);
+    if let Err(because) = stands(user, now) {
+        return Decision::Deny(because);
     }
     let denial = policy
         .denials
@@ -237,10 +261,12 @@ fn reach(policy: &AccessPolicy, user: &User, space: &Space, now: OffsetDateTime)
     if space.owner.as_ref().is_some_and(|owner| user.profiles.contains(owner)) {
         return Ok(Because::Owner);
     }
+    // Grants name people of the configuration. Whoever a provider calls by the same name is somebody else.
+    let named = user.standing == Standing::Configured;
     let grant = policy
         .grants
         .iter()
-        .filter(|g| g.user == user.name && g.domain == space.domain && g.space == *space.name())
+        .filter(|g| named && g.user == user.name && g.domain == space.domain && g.space == *space.name())
         .max_by_key(|g| g.until);
     if let Some(grant) = grant.filter(|g| now < g.until) {
         return Ok(Because::Granted { until: grant.until, reason: grant.reason.clone() });
@@ -283,6 +309,31 @@ mod tests {
             until,
             reason: "on call".into(),
         }
+    }
+
+    #[test]
+    fn nobody_gets_in_whose_login_has_lapsed_or_was_withdrawn() {
+        let (demo, mut alice) = (space("demo", "alice", Sharing::Private), user("alice", &[]));
+        let open = |alice: &User| decide(&policy(), alice, &demo, Action::Open, NOW);
+        alice.standing = Standing::Until(NOW + time::Duration::SECOND);
+        assert_eq!(open(&alice), Decision::Allow(Because::Owner));
+        alice.standing = Standing::Until(NOW);
+        assert_eq!(open(&alice), Decision::Deny(Because::LoginLapsed(NOW)));
+        for why in [Withdrawal::Refused, Withdrawal::LeftGroup] {
+            alice.standing = Standing::Withdrawn { at: NOW, why };
+            assert_eq!(open(&alice), Decision::Deny(Because::Withdrawn(why)));
+        }
+    }
+
+    #[test]
+    fn grant_of_a_configured_person_is_not_that_of_a_namesake_who_signed_in() {
+        let demo = space("demo", "bo", Sharing::Private);
+        let mut policy = policy();
+        policy.grants.push(grant("alice", "demo", NOW + time::Duration::HOUR));
+        let mut alice = user("alice", &[]);
+        assert!(matches!(decide(&policy, &alice, &demo, Action::Open, NOW), Decision::Allow(_)));
+        alice.standing = Standing::Until(NOW + time::Duration::HOUR);
+        assert!(matches!(decide(&policy, &alice, &demo, Action::Open, NOW), Decision::Deny(_)));
     }
 
     #[test]

@@ -74,6 +74,10 @@ uuid_ids! {
     ReplicaId,
     /// One row of the audit log.
     AuditId,
+    /// One web sign-in.
+    LoginId,
+    /// One SSH key that a person added.
+    KeyId,
 }
 
 /// Why a name was refused.
@@ -155,6 +159,9 @@ names! {
     /// A user's name as operators, logs and terminals show it: an e-mail address or a short name.
     UserName, "user name", 128, "letters, digits and . _ + @ -, at most 128",
         |t| t.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+@".contains(c));
+    /// What operators call an identity provider: the part of a group's name before the slash.
+    ProviderAlias, "provider alias", 40, "lower-case letters, digits and inner hyphens, at most 40",
+        |t| studio_name(t) && !t.chars().any(|c| c.is_ascii_uppercase());
     /// A group of the identity provider, `provider/group`.
     GroupName, "group", 256, "provider/group, without control characters",
         |t| t.split_once('/').is_some_and(|(p, g)| !p.is_empty() && !g.is_empty()) && !t.chars().any(char::is_control);

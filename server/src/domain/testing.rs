@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::ids::{SpaceId, UserId};
 use super::space::{App, AppStatus, AppType, Sharing, Space, SpaceStatus};
-use super::user::{Role, User};
+use super::user::{Role, Standing, User};
 
 /// A user with this name, one profile of the same name, and these groups; a name that is none for a profile has none.
 pub(crate) fn user(name: &str, groups: &[&str]) -> User {
@@ -17,6 +17,7 @@ pub(crate) fn user(name: &str, groups: &[&str]) -> User {
         profiles: name.parse().into_iter().collect(),
         role: Role::User,
         suspended: false,
+        standing: Standing::Configured,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use time::OffsetDateTime;
+
 use super::ids::{GroupName, UserId, UserName, UserProfileName};
 
 /// What a user may do beside using their own spaces.
@@ -13,6 +15,65 @@ pub enum Role {
     Auditor,
     /// Also ends sessions, stops spaces and changes policy.
     Admin,
+}
+
+/// Which groups' members may do more than others.
+#[derive(Debug, Clone, Default)]
+pub struct Roles {
+    /// Groups of admins.
+    pub admin: BTreeSet<GroupName>,
+    /// Groups of auditors.
+    pub auditor: BTreeSet<GroupName>,
+}
+
+impl Roles {
+    /// The highest role that any of these groups has.
+    #[must_use]
+    pub fn of(&self, groups: &BTreeSet<GroupName>) -> Role {
+        if !self.admin.is_disjoint(groups) {
+            Role::Admin
+        } else if !self.auditor.is_disjoint(groups) {
+            Role::Auditor
+        } else {
+            Role::User
+        }
+    }
+}
+
+/// Why a provider's word for a person no longer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// It refused to renew the login.
+    Refused,
+    /// The person is no longer in a group that signing in requires.
+    LeftGroup,
+}
+
+impl Withdrawal {
+    /// The word that the user's row keeps.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::LeftGroup => "left_group",
+        }
+    }
+}
+
+/// Whose word says that a person may connect, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The configuration file's, for as long as it names them.
+    Configured,
+    /// Their provider's, by a login that lapses at this time.
+    Until(OffsetDateTime),
+    /// Nobody's any more.
+    Withdrawn {
+        /// Since when.
+        at: OffsetDateTime,
+        /// Why.
+        why: Withdrawal,
+    },
 }
 
 /// A person, as identity established them for one decision.
@@ -32,4 +93,6 @@ pub struct User {
     pub role: Role,
     /// Whether an admin has suspended them.
     pub suspended: bool,
+    /// Who vouches for them.
+    pub standing: Standing,
 }

@@ -10,6 +10,7 @@ use russh::{MethodKind, MethodSet};
 use super::client::{Client, Proven};
 use super::connection::Attempts;
 use super::{Shared, algorithms, messages};
+use crate::domain::access::stands;
 use crate::domain::ids::ConnectionId;
 use crate::domain::user::User;
 use crate::gateway::Connection;
@@ -18,6 +19,7 @@ use crate::gateway::Connection;
 const VERSION_LEN: usize = 128;
 /// Why a key was refused, as audit rows have it.
 const SUSPENDED: &str = "suspended";
+const LAPSED: &str = "login lapsed";
 
 /// A connection that is proving who it is.
 pub(super) struct Login {
@@ -64,7 +66,8 @@ impl Login {
         }
         let words = match self.attempts.last() {
             (_, SUSPENDED) => messages::suspended(),
-            (key, _) => messages::unknown_key(key.as_deref()),
+            (_, LAPSED) => messages::lapsed(&self.shared.address),
+            (key, _) => messages::unknown_key(key.as_deref(), &self.shared.address),
         };
         Auth::Partial { name: "".into(), instructions: words.render("\n").into(), prompts: Vec::new().into() }
     }
@@ -90,6 +93,7 @@ impl Login {
             _ if !algorithms::is_taken(algorithm) => "algorithm not taken",
             None => "unknown key",
             Some(user) if user.suspended => SUSPENDED,
+            Some(user) if stands(user, self.shared.clock.now()).is_err() => LAPSED,
             Some(_) => return user,
         };
         self.attempts.note(login, fingerprint(key), why);

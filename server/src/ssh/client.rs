@@ -15,7 +15,7 @@ use super::Shared;
 use super::messages::{self, Message};
 use super::remote::{self, Arrivals};
 use super::target::{self, Named};
-use crate::domain::access::Because;
+use crate::domain::access::{Because, stands};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ending::EndReason;
 use crate::domain::ids::{MalformedName, SpaceId, SpaceName};
@@ -302,8 +302,7 @@ impl Client {
     pub(super) fn must_go(&self) -> Option<Because> {
         match self.shared.identity.user_for_key(&self.key) {
             Some(user) if user.id != self.user.id => Some(Because::NoLongerAUser),
-            Some(user) if user.suspended => Some(Because::Suspended),
-            Some(_) => None,
+            Some(user) => stands(&user, self.shared.clock.now()).err(),
             None => Some(Because::NoLongerAUser),
         }
     }

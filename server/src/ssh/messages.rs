@@ -44,12 +44,24 @@ impl Address {
 }
 
 /// For somebody whose keys are all unknown; shown before the client gives up.
-pub(super) fn unknown_key(fingerprint: Option<&str>) -> Message {
+pub(super) fn unknown_key(fingerprint: Option<&str>, address: &Address) -> Message {
     let mut message = Message::new("none of your keys is known here.");
     if let Some(fingerprint) = fingerprint {
         message = message.field("Key:", fingerprint);
     }
-    message.next("ask an admin to add your public key to your user, then connect again.")
+    match &address.pages {
+        Some(pages) => message.next(format!("add it at {pages}/keys and connect again.")),
+        None => message.next("ask an admin to add your public key to your user, then connect again."),
+    }
+}
+
+/// For somebody whom nobody vouches for any more.
+pub(super) fn lapsed(address: &Address) -> Message {
+    let message = Message::new("your login has lapsed.");
+    match &address.pages {
+        Some(pages) => message.next(format!("sign in at {pages}/ and connect again.")),
+        None => message.next("ask an admin."),
+    }
 }
 
 /// For somebody whom an admin keeps out.

@@ -21,7 +21,7 @@ impl SealingKey {
     }
 
     /// The name goes in as associated data, so that one secret cannot be passed off as another.
-    fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut text = secret.to_vec();
         let nonce = self
             .0
@@ -33,7 +33,7 @@ impl SealingKey {
         Ok(sealed)
     }
 
-    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretBox<Vec<u8>>, StoreError> {
+    pub(super) fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretBox<Vec<u8>>, StoreError> {
         let Some((&FORMAT, rest)) = sealed.split_first() else { return Err(StoreError::Sealed) };
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(StoreError::Sealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Sealed)?;

@@ -6,6 +6,7 @@ mod apply;
 mod control;
 mod embedded;
 mod leases;
+mod logins;
 mod record;
 mod spaces;
 mod spool;

@@ -20,7 +20,7 @@ impl Store {
         let subject = plain(subject);
         // Nearly every call finds the row as it should be: only then nothing is written.
         let known = sqlx::query_scalar!(
-            "SELECT id FROM users WHERE subject = $1 AND name = $2",
+            "SELECT id FROM users WHERE provider = 'local' AND subject = $1 AND name = $2",
             &*subject,
             name.as_str()
         )
@@ -31,7 +31,7 @@ impl Store {
         }
         let id = sqlx::query_scalar!(
             "INSERT INTO users (id, subject, name, created_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (subject) DO UPDATE SET name = excluded.name
+             ON CONFLICT (provider, subject) DO UPDATE SET name = excluded.name
              RETURNING id",
             UserId::generate().uuid(),
             &*subject,

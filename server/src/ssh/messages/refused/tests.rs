@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::streams::{NoFreeStream, StreamUse};
 
 pub(in crate::ssh) fn address() -> Address {
-    Address { host: "gateway.example.com".to_owned(), port: 22 }
+    Address { host: "gateway.example.com".to_owned(), port: 22, pages: None }
 }
 
 fn audit() -> AuditId {

@@ -1,0 +1,280 @@
+//! Pages and the identity providers that people sign in with.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::fault::Faults;
+use super::parts::listen;
+use super::reader::Section;
+use crate::domain::ids::ProviderAlias;
+
+/// Where pages are served, and how people reach them.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The address that browsers use, without a path.
+    pub public_url: PublicUrl,
+    /// The certificate chain and the key; without them, TLS ends at a proxy.
+    pub tls: Option<Tls>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: BTreeSet<IpAddr>,
+    /// A login that nobody uses for so long ends.
+    pub idle: Duration,
+    /// How often a provider is asked again about a person who has live sessions.
+    pub renew_every: Duration,
+}
+
+/// TLS by files.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM with the private key.
+    pub key: PathBuf,
+}
+
+/// An address such as `https://gateway.example.com`: a scheme, a host, perhaps a port. Plain `http` only on loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+impl PublicUrl {
+    /// The address of a page.
+    #[must_use]
+    pub fn page(&self, path: &str) -> String {
+        format!("{}{path}", self.origin())
+    }
+
+    /// What browsers send as `Origin`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// Whether pages travel by TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin())
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = secure(text)?;
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err("it has more than a scheme, a host and a port".to_owned());
+        }
+        Ok(Self(url))
+    }
+}
+
+/// `https`, or `http` on loopback.
+fn secure(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("it is not an address: {error}"))?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match url.scheme() {
+        "https" if !host.is_empty() => Ok(url),
+        "http" if loopback => Ok(url),
+        "http" => Err("plain http is taken on loopback only".to_owned()),
+        _ => Err("it does not begin with https://".to_owned()),
+    }
+}
+
+/// An issuer, kept as it is written: ID tokens must repeat it to the letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer(String);
+
+impl Issuer {
+    /// The address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.parse().map_or_else(|_| String::new(), |url: Url| url.origin().ascii_serialization())
+    }
+}
+
+impl FromStr for Issuer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        secure(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// An OpenID Connect provider.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// What groups and rules call it.
+    pub alias: ProviderAlias,
+    /// What the sign-in page calls it.
+    pub name: String,
+    /// Its issuer identifier.
+    pub issuer: Issuer,
+    /// Our client there.
+    pub client_id: String,
+    /// Our client's secret; public clients have none.
+    pub client_secret: Option<SecretString>,
+    /// What is asked for beside `openid`.
+    pub scopes: Vec<String>,
+    /// The claim that lists groups.
+    pub groups_claim: String,
+    /// Groups of which one is needed to sign in; none are needed if there are none here.
+    pub required_groups: BTreeSet<String>,
+    /// How long a login vouches for a person unless the provider renews it.
+    pub login_age: Duration,
+}
+
+impl Web {
+    /// Nothing without the section: then there are no pages.
+    pub(super) fn read(root: &mut Section<'_>) -> Option<Self> {
+        if !root.has("web") {
+            return None;
+        }
+        let mut section = root.section("web");
+        let address = listen(&mut section, SocketAddr::from(([0, 0, 0, 0], 8443)));
+        let public_url =
+            section.required("public_url", "write what browsers use, such as https://gateway.example.com");
+        let path = |section: &mut Section<'_>, key| {
+            section.text(key, "write the path of a PEM file").map(PathBuf::from)
+        };
+        let (certificate, key) = (path(&mut section, "tls_certificate"), path(&mut section, "tls_key"));
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                section.fault("tls_key", None, "it is missing beside tls_certificate", "name the key's file");
+                None
+            }
+            (None, Some(_)) => {
+                let reason = "it is missing beside tls_key";
+                section.fault("tls_certificate", None, reason, "name the file with the certificate chain");
+                None
+            }
+        };
+        let trusted_proxies =
+            section.list("trusted_proxies", "write the address of a proxy").into_iter().collect();
+        let idle = section.seconds("idle_s", 300..=604_800, 28_800);
+        let renew_every = section.seconds("renew_every_s", 1..=3_600, 300);
+        section.finish();
+        Some(Self { listen: address, public_url: public_url?, tls, trusted_proxies, idle, renew_every })
+    }
+}
+
+/// Reads `[[providers]]`.
+pub(super) fn read_providers(root: &mut Section<'_>, faults: &Faults) -> Vec<Provider> {
+    let mut aliases = BTreeSet::new();
+    let mut providers = Vec::new();
+    for section in root.sections("providers") {
+        let place = section.place("alias");
+        let Some(provider) = read_provider(section) else { continue };
+        if provider.alias.as_str() == "local" {
+            let reason = "that is what people of this file are called by";
+            faults.add(&place, Some("local"), reason, "give it another alias");
+        } else if !aliases.insert(provider.alias.clone()) {
+            let alias = provider.alias.as_str();
+            faults.add(&place, Some(alias), "another provider has this alias", "give each their own");
+        }
+        providers.push(provider);
+    }
+    providers
+}
+
+fn read_provider(mut section: Section<'_>) -> Option<Provider> {
+    let alias: Option<ProviderAlias> = section.required("alias", "write a short word such as \"okta\"");
+    let name = section.text("name", "write what the sign-in page calls it");
+    let issuer = section.required("issuer", "write the issuer, such as https://company.okta.com");
+    let client_id: Option<String> = section.required("client_id", "write the client's identifier");
+    let secret = section.text("client_secret", "write the client's secret");
+    let file = section.text("client_secret_file", "write the path of a file that holds the client's secret");
+    let client_secret = match (secret, file) {
+        (Some(_), Some(file)) => {
+            section.fault(
+                "client_secret_file",
+                Some(&file),
+                "client_secret is there too",
+                "keep one of them",
+            );
+            None
+        }
+        (Some(secret), None) => Some(SecretString::from(secret)),
+        (None, Some(path)) => read_secret(&section, &path),
+        (None, None) => None,
+    };
+    let scopes = section.list("scopes", "write a scope such as \"groups\"");
+    let required = section.list("required_groups", "write a group as the provider names it");
+    let groups_claim = section.text("groups_claim", "write the name of a claim");
+    let login_age = section.seconds("login_age_s", 60..=2_592_000, 43_200);
+    section.finish();
+    let alias = alias?;
+    let usual = ["profile", "email", "offline_access"].map(str::to_owned).to_vec();
+    Some(Provider {
+        name: name.unwrap_or_else(|| alias.to_string()),
+        alias,
+        issuer: issuer?,
+        client_id: client_id?,
+        client_secret,
+        scopes: if scopes.is_empty() { usual } else { scopes },
+        groups_claim: groups_claim.unwrap_or_else(|| "groups".to_owned()),
+        required_groups: required.into_iter().collect(),
+        login_age,
+    })
+}
+
+fn read_secret(section: &Section<'_>, path: &str) -> Option<SecretString> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => Some(SecretString::from(text.trim().to_owned())),
+        Ok(_) => {
+            let instead = "write the path of a file that holds the client's secret";
+            section.fault("client_secret_file", Some(path), "the file is empty", instead);
+            None
+        }
+        Err(error) => {
+            let instead = "write the path of a file that can be read";
+            section.fault("client_secret_file", Some(path), error.to_string(), instead);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_url_is_an_origin_and_secure() {
+        let url: PublicUrl = "https://gateway.example.com/".parse().unwrap();
+        assert_eq!(url.page("/keys"), "https://gateway.example.com/keys");
+        assert!("http://127.0.0.1:8080".parse::<PublicUrl>().is_ok_and(|url| !url.is_https()));
+        for bad in ["http://gateway.example.com", "https://gateway.example.com/path", "gateway", "ftp://x"] {
+            assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn issuer_stays_as_it_is_written() {
+        let issuer: Issuer = "https://login.example.com".parse().unwrap();
+        assert_eq!(issuer.as_str(), "https://login.example.com");
+        assert!("http://login.example.com".parse::<Issuer>().is_err());
+    }
+}

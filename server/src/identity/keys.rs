@@ -1,0 +1,138 @@
+//! The SSH keys that people add themselves.
+
+use time::OffsetDateTime;
+use tracing::info;
+
+use super::{Identity, SignedInUser, Visitor};
+use crate::config::UserKey;
+use crate::domain::ids::KeyId;
+use crate::domain::user::Standing;
+use crate::store::StoreError;
+use crate::store::people::AddedKey;
+
+/// The longest name of a key, in characters.
+const LONGEST_NAME: usize = 60;
+/// Keys that one person may have.
+const MOST_KEYS: usize = 50;
+
+/// Why a key was not added. `Display` is what the person reads.
+#[derive(Debug, thiserror::Error)]
+pub enum AddKeyError {
+    /// It is none.
+    #[error("That is not a public key that is taken here: {0}.")]
+    NoKey(String),
+    /// It is a private key.
+    #[error("That is a private key. Keep it to yourself, and paste the file that ends in .pub.")]
+    Private,
+    /// It is somebody else's.
+    #[error("That key belongs to somebody else. Make a new one: ssh-keygen -t ed25519")]
+    SomebodyElses,
+    /// The person has it already.
+    #[error("You have that key already.")]
+    AlreadyYours,
+    /// The person has too many.
+    #[error("You have {MOST_KEYS} keys. Remove one first.")]
+    TooMany,
+    /// Postgres is away.
+    #[error("The key could not be written down. Try again in a minute.")]
+    Store(#[from] StoreError),
+}
+
+/// A key as its owner sees it.
+#[derive(Debug, Clone)]
+pub struct MyKey {
+    /// The key.
+    pub id: KeyId,
+    /// What it is called.
+    pub name: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// Since when.
+    pub added_at: OffsetDateTime,
+    /// Until when, if not for ever.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+impl Identity {
+    /// The keys that a person has added.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn keys_of(&self, who: &SignedInUser) -> Result<Vec<MyKey>, StoreError> {
+        let keys = self.inner.store.known_keys().await?;
+        let now = self.inner.clock.now();
+        let mine = keys
+            .into_iter()
+            .filter(|key| key.user == who.user.id && key.expires_at.is_none_or(|until| now < until));
+        Ok(mine
+            .map(|key| MyKey {
+                id: key.id,
+                name: key.name,
+                fingerprint: key.fingerprint,
+                added_at: key.added_at,
+                expires_at: key.expires_at,
+            })
+            .collect())
+    }
+
+    /// Adds a key as OpenSSH writes it; without a name, its comment is the name.
+    ///
+    /// # Errors
+    /// Why it is not added.
+    pub async fn add_key(
+        &self,
+        who: &SignedInUser,
+        text: &str,
+        name: &str,
+        visitor: &Visitor,
+    ) -> Result<KeyId, AddKeyError> {
+        if text.contains("PRIVATE KEY") {
+            return Err(AddKeyError::Private);
+        }
+        let key: UserKey = text.parse().map_err(AddKeyError::NoKey)?;
+        if self.keys_of(who).await?.len() >= MOST_KEYS {
+            return Err(AddKeyError::TooMany);
+        }
+        match self.user_for_key(&key.key) {
+            Some(owner) if owner.id == who.user.id => return Err(AddKeyError::AlreadyYours),
+            Some(owner) if owner.standing == Standing::Configured => return Err(AddKeyError::SomebodyElses),
+            Some(_) | None => {}
+        }
+        let comment = key.key.comment().to_string();
+        let name = [name.trim(), comment.trim(), "key"].into_iter().find(|name| !name.is_empty());
+        let name: String =
+            name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+        let mut bare = key.key.clone();
+        bare.set_comment("");
+        let line = bare.to_openssh().map_err(|error| AddKeyError::NoKey(error.to_string()))?;
+        let change = self.change_by(who, visitor);
+        let words = (line.trim(), key.fingerprint.as_str(), name.as_str());
+        match self.inner.store.add_key(who.user.id, words, None, &change).await? {
+            AddedKey::Added(id) => {
+                info!(user.name = %who.user.name, key.fingerprint = key.fingerprint, "key added");
+                self.read().await?;
+                Ok(id)
+            }
+            AddedKey::AlreadyYours => Err(AddKeyError::AlreadyYours),
+            AddedKey::SomebodyElses => Err(AddKeyError::SomebodyElses),
+        }
+    }
+
+    /// Removes a key of a person. Answers whether there was one.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn remove_key(
+        &self,
+        who: &SignedInUser,
+        key: KeyId,
+        visitor: &Visitor,
+    ) -> Result<bool, StoreError> {
+        let removed = self.inner.store.remove_key(who.user.id, key, &self.change_by(who, visitor)).await?;
+        if removed {
+            info!(user.name = %who.user.name, key.id = %key, "key removed");
+            self.read().await?;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,123 @@
+//! The listener of the pages: TCP, and TLS where certificates are configured.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+use tracing::debug;
+
+use crate::config::web::Tls;
+
+/// How long a client may take to shake hands.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time.
+const HANDSHAKES: usize = 256;
+/// How long to wait when the system takes no more connections.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Shaken = Option<(TlsStream<TcpStream>, SocketAddr)>;
+
+/// What the pages are served on.
+pub(super) struct Doors {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    /// A slow handshake keeps nobody else waiting. Dropped with the listener.
+    handshakes: JoinSet<Shaken>,
+}
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+impl Doors {
+    pub(super) fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { listener, tls: tls.map(TlsAcceptor::from), handshakes: JoinSet::new() }
+    }
+
+    /// The next TCP connection. What fails is the client's connection or a passing shortage.
+    async fn connection(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    // Without it a page may wait for a delayed acknowledgement; nothing else depends on it.
+                    let _ = stream.set_nodelay(true);
+                    return (stream, from);
+                }
+                Err(error) => {
+                    debug!(%error, "a page's connection was not taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Listener for Doors {
+    type Io = Either<TcpStream, TlsStream<TcpStream>>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        let Some(tls) = self.tls.clone() else {
+            let (stream, from) = Self::connection(&self.listener).await;
+            return (Either::Left(stream), from);
+        };
+        loop {
+            tokio::select! {
+                (stream, from) = Self::connection(&self.listener), if self.handshakes.len() < HANDSHAKES => {
+                    let shaking = tls.accept(stream);
+                    self.handshakes.spawn(async move {
+                        Some((timeout(HANDSHAKE, shaking).await.ok()?.ok()?, from))
+                    });
+                }
+                Some(Ok(Some((stream, from)))) = self.handshakes.join_next() => {
+                    return (Either::Right(stream), from);
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Doors>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Doors>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// Why the TLS files do not do.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or is no PEM.
+    #[error("{0}: {1}")]
+    File(String, rustls::pki_types::pem::Error),
+    /// The two do not go together.
+    #[error("the certificate and the key do not go together: {0}")]
+    Mismatch(#[from] rustls::Error),
+}
+
+/// Reads certificate and key.
+pub(super) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = (tls.certificate.display().to_string(), tls.key.display().to_string());
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| TlsError::File(certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| TlsError::File(key, error))?;
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,160 @@
+//! The pages: what each shows, and what went wrong where one cannot be shown.
+
+pub(super) mod keys;
+pub(super) mod sessions;
+pub(super) mod signin;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+use tracing::error;
+
+use super::site::Site;
+use super::visit::Person;
+use crate::domain::user::{Role, Standing};
+use crate::store::StoreError;
+
+/// The largest form that is read.
+pub(super) const LARGEST_FORM: usize = 64 * 1024;
+
+/// The bar over each page of somebody who is signed in.
+pub(super) struct Bar {
+    here: &'static str,
+    name: String,
+    role: &'static str,
+    until: String,
+    sees_everybody: bool,
+}
+
+impl Bar {
+    fn of(person: &Person, here: &'static str) -> Self {
+        let user = &person.who.user;
+        let role = user.role;
+        Self {
+            here,
+            name: user.name.to_string(),
+            role: match role {
+                Role::User => "User",
+                Role::Auditor => "Auditor",
+                Role::Admin => "Admin",
+            },
+            until: match user.standing {
+                Standing::Until(until) => format!("Signed in until {}", shown(until)),
+                Standing::Configured | Standing::Withdrawn { .. } => String::new(),
+            },
+            sees_everybody: role >= Role::Auditor,
+        }
+    }
+}
+
+/// Why there is no page to show.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// Nobody is signed in; afterwards they get what they wanted.
+    SignIn {
+        /// Path and query.
+        wanted: String,
+    },
+    /// There is no such page, or not for this person.
+    NotFound,
+    /// Another site sent it.
+    CrossSite,
+    /// A form that no page of ours has.
+    Form,
+    /// The person was not signed in: what they read.
+    NotSignedIn(StatusCode, &'static str),
+    /// Postgres is away.
+    Away,
+    /// A fault of ours.
+    Broken,
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        error!(error = error.detail(), "a page could not be made");
+        Self::Away
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    bar: Option<Bar>,
+    status: u16,
+    title: &'static str,
+    text: &'static str,
+    next: &'static str,
+    next_text: &'static str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, title, text) = match self {
+            Self::SignIn { wanted } => {
+                let escaped = askama::filters::urlencode_strict(&wanted).map(|text| text.to_string());
+                return Redirect::to(&format!("/signin?return={}", escaped.unwrap_or_default()))
+                    .into_response();
+            }
+            Self::NotFound => {
+                (StatusCode::NOT_FOUND, "There is no such page", "It may have moved, or it is not for you.")
+            }
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "That did not come from this site",
+                "Your browser says that another page sent it. Open the page here and try again.",
+            ),
+            Self::Form => (
+                StatusCode::BAD_REQUEST,
+                "That form cannot be read",
+                "It is not complete. Open the page again and fill it in anew.",
+            ),
+            Self::NotSignedIn(status, text) => (status, "You are not signed in", text),
+            Self::Away => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database is away",
+                "Open ssh sessions go on. Try again in a minute.",
+            ),
+            Self::Broken => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something broke here, not at your end",
+                "It is in the gateway's log. Try again, or tell an admin.",
+            ),
+        };
+        let page = ErrorPage {
+            bar: None,
+            status: status.as_u16(),
+            title,
+            text,
+            next: "/",
+            next_text: "Start again",
+        };
+        (status, page_of(&page)).into_response()
+    }
+}
+
+/// A template as an answer.
+fn page_of(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            error!(%error, "a template failed");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A time as pages show it, to the minute.
+fn shown(at: OffsetDateTime) -> String {
+    let format = format_description!("[day] [month repr:short] [year], [hour]:[minute] UTC");
+    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+/// The first page.
+pub(super) async fn home(State(_): State<Arc<Site>>, _person: Person) -> Redirect {
+    Redirect::to("/keys")
+}

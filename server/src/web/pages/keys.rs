@@ -1,0 +1,92 @@
+//! The keys of a person.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::{Bar, Problem, page_of, shown};
+use crate::identity::AddKeyError;
+use crate::web::site::Site;
+use crate::web::visit::Person;
+
+#[derive(Debug, Deserialize)]
+pub(in crate::web) struct NewKey {
+    key: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeysPage {
+    bar: Option<Bar>,
+    keys: Vec<Row>,
+    problem: Option<String>,
+    typed: String,
+}
+
+struct Row {
+    id: String,
+    name: String,
+    fingerprint: String,
+    added: String,
+    until: String,
+}
+
+async fn page(
+    site: &Site,
+    person: &Person,
+    problem: Option<String>,
+    typed: String,
+) -> Result<Response, Problem> {
+    let keys = site.identity.keys_of(&person.who).await?;
+    let keys = keys.into_iter().map(|key| Row {
+        id: key.id.to_string(),
+        name: key.name,
+        fingerprint: key.fingerprint,
+        added: shown(key.added_at),
+        until: key.expires_at.map_or_else(|| "removed".to_owned(), shown),
+    });
+    let bar = Some(Bar::of(person, "keys"));
+    Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed }))
+}
+
+/// The keys, and a form for one more.
+pub(in crate::web) async fn list(State(site): State<Arc<Site>>, person: Person) -> Result<Response, Problem> {
+    page(&site, &person, None, String::new()).await
+}
+
+/// Adds one.
+pub(in crate::web) async fn add(
+    State(site): State<Arc<Site>>,
+    person: Person,
+    form: Result<Form<NewKey>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(new) = form.map_err(|_| Problem::Form)?;
+    match site.identity.add_key(&person.who, &new.key, &new.name, &person.visitor).await {
+        Ok(_) => Ok(Redirect::to("/keys").into_response()),
+        Err(AddKeyError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            // A private key that was pasted by mistake is not sent back.
+            let typed = if matches!(error, AddKeyError::Private) { String::new() } else { new.key };
+            let page = page(&site, &person, Some(error.to_string()), typed).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}
+
+/// Removes one.
+pub(in crate::web) async fn remove(
+    State(site): State<Arc<Site>>,
+    person: Person,
+    Path(key): Path<String>,
+) -> Result<Redirect, Problem> {
+    let key = key.parse().map_err(|_| Problem::NotFound)?;
+    let removed = site.identity.remove_key(&person.who, key, &person.visitor).await?;
+    if removed { Ok(Redirect::to("/keys")) } else { Err(Problem::NotFound) }
+}

@@ -1,0 +1,105 @@
+//! The pages' listener, router and what all pages need.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::doors::{Doors, Peer, TlsError, server_config};
+use super::guard::guard;
+use super::pages::{self, Problem, home, keys, sessions, signin};
+use crate::config::{Provider, PublicUrl, Web};
+use crate::identity::Identity;
+use crate::store::Store;
+
+/// The stylesheet, built in.
+const STYLE: &str = include_str!("../../../templates/spaceport.css");
+
+/// What pages are made from.
+pub struct Site {
+    pub(super) identity: Identity,
+    pub(super) store: Store,
+    pub(super) public_url: PublicUrl,
+    pub(super) trusted_proxies: BTreeSet<IpAddr>,
+    pub(super) content_policy: HeaderValue,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Site {
+    /// Puts the site together; it does nothing until it is served.
+    ///
+    /// # Errors
+    /// When the TLS files do not do.
+    pub fn new(
+        web: &Web,
+        providers: &[Provider],
+        identity: Identity,
+        store: Store,
+    ) -> Result<Self, TlsError> {
+        // Signing out goes on to the provider, and browsers hold a form's redirects against `form-action`.
+        let issuers: BTreeSet<String> = providers.iter().map(|provider| provider.issuer.origin()).collect();
+        let issuers: String = issuers.into_iter().map(|origin| format!(" {origin}")).collect();
+        let policy = format!(
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{issuers}; \
+             frame-ancestors 'none'; base-uri 'none'"
+        );
+        Ok(Self {
+            identity,
+            store,
+            public_url: web.public_url.clone(),
+            trusted_proxies: web.trusted_proxies.clone(),
+            content_policy: HeaderValue::from_str(&policy)
+                .unwrap_or(HeaderValue::from_static("default-src 'none'")),
+            tls: web.tls.as_ref().map(server_config).transpose()?,
+        })
+    }
+
+    /// Serves the pages until cancelled.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let doors = Doors::new(listener, self.tls.clone());
+        let router = router(Arc::new(self)).into_make_service_with_connect_info::<Peer>();
+        axum::serve(doors, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    /// The login's cookie. The prefix has browsers refuse one that another host or plain http has set.
+    pub(super) fn login_cookie(&self) -> &'static str {
+        if self.public_url.is_https() { "__Host-spaceport" } else { "spaceport" }
+    }
+
+    /// The cookie of a sign-in that is under way.
+    pub(super) fn sign_in_cookie(&self) -> &'static str {
+        if self.public_url.is_https() { "__Host-spaceport-signin" } else { "spaceport-signin" }
+    }
+}
+
+fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/signin", get(signin::choose))
+        .route("/signin/{provider}", get(signin::depart))
+        .route("/signin/{provider}/callback", get(signin::arrive))
+        .route("/signout", post(signin::sign_out))
+        .route("/keys", get(keys::list).post(keys::add))
+        .route("/keys/{key}/remove", post(keys::remove))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}/end", post(sessions::end))
+        .route("/assets/spaceport.css", get(style))
+        .fallback(|| async { Problem::NotFound })
+        .layer(axum::extract::DefaultBodyLimit::max(pages::LARGEST_FORM))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard))
+        .with_state(site)
+}
+
+async fn style() -> impl axum::response::IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], STYLE)
+}

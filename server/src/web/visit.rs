@@ -1,0 +1,162 @@
+//! Who asks for a page: the browser's address, its cookies, and the person who is signed in.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::doors::Peer;
+use super::pages::Problem;
+use super::site::Site;
+use crate::domain::user::Role;
+use crate::identity::{SignedInUser, Visitor};
+
+/// The longest description of a browser that is kept.
+const USER_AGENT: usize = 200;
+
+/// A browser, whoever sits before it.
+pub(super) struct Browser {
+    pub(super) visitor: Visitor,
+    pub(super) cookies: Cookies,
+}
+
+/// Somebody who is signed in.
+pub(super) struct Person {
+    pub(super) who: SignedInUser,
+    pub(super) visitor: Visitor,
+}
+
+/// Somebody who may look at what everybody does. Others find no such page.
+pub(super) struct Onlooker(pub(super) Person);
+
+/// Somebody who may act on what everybody does. Others find no such page.
+pub(super) struct Admin(pub(super) Person);
+
+/// The cookies of a request, under our names for them.
+pub(super) struct Cookies(Vec<(String, String)>);
+
+impl Cookies {
+    fn of(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// A cookie's value; nothing if it was sent twice, since one of the two is not ours.
+    pub(super) fn get(&self, name: &str) -> Option<SecretString> {
+        let mut found = self.0.iter().filter(|(found, _)| found == name);
+        let (_, value) = found.next()?;
+        found.next().is_none().then(|| SecretString::from(value.clone()))
+    }
+}
+
+/// A cookie to set; without a value, to forget.
+pub(super) fn set_cookie(
+    name: &str,
+    value: Option<&SecretString>,
+    secure: bool,
+    seconds: u64,
+) -> HeaderValue {
+    let (text, age) = value.map_or(("", 0), |value| (value.expose_secret(), seconds));
+    let secure = if secure { "; Secure" } else { "" };
+    let line = format!("{name}={text}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
+    let mut header = HeaderValue::from_str(&line).unwrap_or(HeaderValue::from_static(""));
+    header.set_sensitive(true);
+    header
+}
+
+impl FromRequestParts<Arc<Site>> for Browser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| address.ip());
+        let peer = peer.ok_or(Problem::Broken)?;
+        let address = client_address(peer, &parts.headers, &site.trusted_proxies);
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let user_agent = agent.unwrap_or_default().chars().take(USER_AGENT).collect();
+        Ok(Self { visitor: Visitor { address, user_agent }, cookies: Cookies::of(&parts.headers) })
+    }
+}
+
+impl FromRequestParts<Arc<Site>> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
+        let browser = Browser::from_request_parts(parts, site).await?;
+        let wanted = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let Some(cookie) = browser.cookies.get(site.login_cookie()) else {
+            return Err(Problem::SignIn { wanted });
+        };
+        let who = site.identity.signed_in(&cookie).await?;
+        let who = who.ok_or(Problem::SignIn { wanted })?;
+        Ok(Self { who, visitor: browser.visitor })
+    }
+}
+
+impl FromRequestParts<Arc<Site>> for Onlooker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
+        let person = Person::from_request_parts(parts, site).await?;
+        if person.who.user.role >= Role::Auditor { Ok(Self(person)) } else { Err(Problem::NotFound) }
+    }
+}
+
+impl FromRequestParts<Arc<Site>> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
+        let person = Person::from_request_parts(parts, site).await?;
+        if person.who.user.role >= Role::Admin { Ok(Self(person)) } else { Err(Problem::NotFound) }
+    }
+}
+
+/// Where a browser is. Only what a trusted proxy says counts, and of that only the last hop that is none of them:
+/// what stands before it, anybody can write.
+fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &BTreeSet<IpAddr>) -> IpAddr {
+    let mut address = peer.to_canonical();
+    let lines = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    for hop in hops.into_iter().rev() {
+        if !proxies.contains(&address) {
+            break;
+        }
+        let Ok(hop) = hop.parse::<IpAddr>() else { break };
+        address = hop.to_canonical();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(peer: &str, forwarded: &'static str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+        let proxies = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).into();
+        client_address(peer.parse().unwrap(), &headers, &proxies).to_string()
+    }
+
+    #[test]
+    fn only_listed_proxies_are_believed() {
+        assert_eq!(address("203.0.113.9", "198.51.100.1"), "203.0.113.9");
+        assert_eq!(address("10.0.0.1", "198.51.100.1"), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", "192.0.2.66, 198.51.100.1, 10.0.0.2"), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", "nonsense"), "10.0.0.1");
+        assert_eq!(address("::ffff:10.0.0.1", "198.51.100.1"), "198.51.100.1");
+    }
+
+    #[test]
+    fn cookie_that_came_twice_is_nobodys() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; b=2; a=3"));
+        let cookies = Cookies::of(&headers);
+        assert_eq!(cookies.get("b").unwrap().expose_secret(), "2");
+        assert!(cookies.get("a").is_none() && cookies.get("c").is_none());
+    }
+}
