@@ -8,8 +8,8 @@ CREATE TABLE audit_pending (
     place     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     audit_id  uuid NOT NULL,
     queued_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-COMMENT ON TABLE audit_pending IS 'Audit rows that have no seal yet. Nothing here is unique, so that no writer ever waits for another.';
+) WITH (vacuum_truncate = false);
+COMMENT ON TABLE audit_pending IS 'Audit rows that have no seal yet. Nothing here is unique, and vacuum does not shorten it, so that no writer ever waits.';
 CREATE INDEX audit_pending_by_row ON audit_pending (audit_id);
 
 CREATE TABLE audit_seals (

@@ -130,7 +130,7 @@ impl SealJob {
 
     /// Logs the chain's end if it moved, and not too often, unless it is the last time.
     fn log_head(&mut self, last: bool) {
-        let Some(seen) = &self.seen else { return };
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.head != Head::START) else { return };
         let now = self.clock.elapsed();
         let due = self
             .logged
@@ -139,5 +139,89 @@ impl SealJob {
             info!(audit.head = %seen.head, audit.sealed_at = %seen.at, "the audit log is sealed up to here");
             self.logged = Some((seen.head, now));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what fails here fails the test, and it may spawn"
+)]
+mod tests {
+    use super::*;
+    use crate::store::secrets::SealingKey;
+    use crate::store::testing::{HandClock, Proxy, TestDatabase, until};
+
+    async fn key(store: &Store) -> ChainKey {
+        store.chain_key(&SealingKey::new(&[7; 32]).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn rows_are_sealed_within_five_seconds_and_the_last_ones_at_the_end() {
+        let database = TestDatabase::new().await;
+        let (clock, stop) = (Arc::new(HandClock::default()), CancellationToken::new());
+        let key = key(&database.store).await;
+        let running =
+            tokio::spawn(SealJob::new(database.store.clone(), clock.clone(), key).run(stop.clone()));
+        for sealed in [1, 2] {
+            database.audit_rows(1).await;
+            until(&clock, "the row is sealed", async || database.sealed_rows().await == sealed).await;
+        }
+        assert!(EVERY * 2 < Duration::from_secs(5));
+        // More than a batch, and the clock stands still.
+        database.audit_rows(2 * i32::from(BATCH) + 1).await;
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(database.sealed_rows().await, 2 + 2 * i64::from(BATCH) + 1);
+    }
+
+    #[tokio::test]
+    async fn sealing_goes_on_when_postgres_is_back() {
+        let database = TestDatabase::new().await;
+        let mut proxy = Proxy::to(&database.url);
+        let (clock, stop) = (Arc::new(HandClock::default()), CancellationToken::new());
+        let store = Store::connect(proxy.url()).unwrap();
+        let key = key(&database.store).await;
+        let mut job = SealJob::new(store.clone(), clock.clone(), key);
+        assert!(matches!(job.pass().await, Some(Pass::Done { rows: 0, .. })));
+        proxy.cut().await;
+        database.audit_rows(1).await;
+        for _ in 0..2 {
+            assert!(job.pass().await.is_none());
+            assert!(!job.well);
+        }
+        proxy.mend();
+        let running = tokio::spawn(job.run(stop.clone()));
+        until(&clock, "the row is sealed", async || database.sealed_rows().await == 1).await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_chains_end_is_logged_when_it_moved_and_at_most_once_a_minute() {
+        let database = TestDatabase::new().await;
+        let clock = Arc::new(HandClock::default());
+        let key = key(&database.store).await;
+        let mut job = SealJob::new(database.store.clone(), clock.clone(), key);
+        let mut logged = Vec::new();
+        let steps = [
+            (0, 0, false),
+            (1, 0, false),
+            (1, 59, false),
+            (0, 1, false),
+            (0, 61, false),
+            (1, 0, false),
+            (1, 59, false),
+            (0, 0, true),
+        ];
+        for (rows, seconds, last) in steps {
+            database.audit_rows(rows).await;
+            clock.advance(Duration::from_secs(seconds));
+            job.pass().await;
+            job.log_head(last);
+            logged.push(job.logged.map_or(0, |(head, _)| head.seq));
+        }
+        assert_eq!(logged, [0, 1, 1, 2, 2, 3, 3, 4]);
     }
 }
