@@ -1,5 +1,6 @@
 //! The composition root: configuration to parts, parts to listeners and jobs; readiness, drain, stop.
 
+pub mod audit;
 pub mod sessions;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::gateway::link::{LinkOptions, Spool, SpoolLimits};
 use crate::gateway::{Gateway, Limits, Parts, SystemClock};
 use crate::identity::{self, Identity};
 use crate::jobs::lease::LeaseJob;
+use crate::jobs::seal::SealJob;
 use crate::ssh::Ssh;
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
@@ -105,7 +107,7 @@ struct Running {
     draining: CancellationToken,
     /// Every connection and job ends.
     stopping: CancellationToken,
-    /// The lease is given up: after the last row.
+    /// The lease is given up and the audit log sealed: after the last row.
     leased: CancellationToken,
     leasing: TaskTracker,
 }
@@ -118,6 +120,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let store = Store::open(url).await.context("the database")?;
     let sealing = SealingKey::new(config.secrets.key()?.expose())?;
     let host_key = host_key(&store, &sealing).await?;
+    let chain_key = store.chain_key(&sealing).await.context("the key of the audit log's chain")?;
     let spool = config.data_dir.join("spool");
     let recorder = Recorder::open(store.clone(), &spool, DEFAULT_SPOOL_BYTES, Arc::clone(&clock))
         .context("the spool")?;
@@ -129,6 +132,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let leased = CancellationToken::new();
     let leasing = TaskTracker::new();
     leasing.spawn(lease.run(leased.clone()));
+    leasing.spawn(SealJob::new(store.clone(), Arc::clone(&clock), chain_key).run(leased.clone()));
     leasing.close();
 
     let identity_parts = identity::Parts {

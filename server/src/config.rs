@@ -119,10 +119,7 @@ impl ConfigSource {
     /// # Errors
     /// When neither names a file.
     pub fn from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
-        // Variables that are not Unicode are none of ours.
-        let environment: HashMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = process_environment();
         let named = environment.get("SPACEPORT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let path = path.map(Path::to_owned).or(named).ok_or(ConfigError::NoFile)?;
         Ok(Self { path, environment })
@@ -164,6 +161,27 @@ impl ConfigSource {
         let message = format!("line {line}, column {column}: {}", error.message());
         ConfigError::Syntax { path: self.path.clone(), message }
     }
+}
+
+/// The key that encrypts secrets where the process's environment has it: for commands that need no file.
+///
+/// # Errors
+/// When what is there is no key.
+pub fn secrets_from_process() -> Result<Option<Secrets>, ConfigError> {
+    let mut faults = Faults::default();
+    let table = overlay(Table::new(), &process_environment(), &mut faults);
+    if !table.contains_key("secrets") {
+        return Ok(None);
+    }
+    let secrets = Secrets::read(Section::root(table, &faults).section("secrets"), Path::new(""));
+    faults.finish(Some(secrets))
+}
+
+/// Variables that are not Unicode are none of ours.
+fn process_environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Puts the variables over the file. An empty variable counts as unset, as compose files leave it.

@@ -1,3 +1,4 @@
 //! Work that goes on by itself: each job is a loop that the composition root spawns on its task tracker.
 
 pub mod lease;
+pub mod seal;

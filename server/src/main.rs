@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, and `session` for operators.
+//! The command line: `serve`, `check`, and `session` and `audit` for operators.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use spaceport::app;
 use spaceport::config::{ConfigError, ConfigSource};
+use spaceport::domain::chain::Head;
+use spaceport::store::chain::export::Wanted;
+use time::OffsetDateTime;
 
 /// `EX_CONFIG` of sysexits(3): the configuration is at fault.
 const EX_CONFIG: u8 = 78;
@@ -32,6 +35,11 @@ enum Command {
         #[command(subcommand)]
         command: SessionCommand,
     },
+    /// Check and read the audit log, from any machine that reaches the database.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -52,6 +60,28 @@ enum SessionCommand {
         /// Who ends it, for the audit log and the person's terminal.
         #[arg(long, env = "USER", default_value = "operator")]
         by: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Check that no row was changed, removed, reordered or slipped in; needs the key that encrypts secrets.
+    Verify {
+        /// The newest end of the chain in a server's log (audit.head): the log must still have that row.
+        #[arg(long, value_name = "SEQ:MAC")]
+        head: Option<Head>,
+    },
+    /// Print rows, oldest first, one JSON object a line.
+    Export {
+        /// From this time on: 2026-05-01T12:00:00Z, or a day.
+        #[arg(long, value_name = "TIME", value_parser = app::audit::time)]
+        since: Option<OffsetDateTime>,
+        /// Before this time.
+        #[arg(long, value_name = "TIME", value_parser = app::audit::time)]
+        until: Option<OffsetDateTime>,
+        /// Rows of this kind only: access.denied, session.ended.
+        #[arg(long)]
+        kind: Option<String>,
     },
 }
 
@@ -80,6 +110,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let config = source?.load()?;
             println!("{} domains, {} users: no fault", config.domains.len(), config.people.users.len());
         }
+        Command::Audit { command } => return audit(source, command).await,
         Command::Session { command } => {
             let store = app::sessions::store(source)?;
             match command {
@@ -90,6 +121,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     }
                 }
             }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn audit(source: Result<ConfigSource, ConfigError>, command: AuditCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        AuditCommand::Verify { head } => {
+            let from = source.as_ref().ok().cloned();
+            let sealing = app::audit::sealing_key(from.ok_or(ConfigError::NoFile))?;
+            let store = app::sessions::store(source)?;
+            if !app::audit::verify(&store, &sealing, head.as_ref()).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        AuditCommand::Export { since, until, kind } => {
+            let store = app::sessions::store(source)?;
+            app::audit::export(&store, Wanted { since, until, kind }).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 
 mod apply;
 pub mod audit;
+pub mod chain;
 pub mod control;
 pub mod embedded;
 mod leases;

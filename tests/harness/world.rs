@@ -178,6 +178,14 @@ impl World {
         run(command, &[]).await
     }
 
+    /// What an operator who may check the audit log has in the environment: the database and the secrets' key.
+    #[must_use]
+    pub fn auditors_environment(&self) -> Vec<(String, String)> {
+        let key = self.environment.iter().filter(|(name, _)| name == "SPACEPORT_SECRET_KEY").cloned();
+        let url = ("DATABASE_URL".to_owned(), self.postgres.url().expose_secret().to_owned());
+        key.chain([url]).collect()
+    }
+
     /// One column of one row, as text; nothing where there is no row or no value.
     ///
     /// # Errors

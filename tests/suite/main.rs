@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
 mod architecture;
+mod audit;
 mod aws_side;
 mod endings;
 mod flow;

@@ -79,6 +79,19 @@ impl Store {
         key.open(name, &theirs)
     }
 
+    /// The secret of a name, if it has been made.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] when it was sealed with another key.
+    pub async fn sealed_if_made(
+        &self,
+        name: &str,
+        key: &SealingKey,
+    ) -> Result<Option<SecretBox<Vec<u8>>>, StoreError> {
+        let sealed = self.read_sealed(name).await?;
+        sealed.map(|sealed| key.open(name, &sealed)).transpose()
+    }
+
     async fn read_sealed(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let sealed = sqlx::query_scalar!("SELECT sealed FROM secrets WHERE name = $1", name);
         Ok(sealed.fetch_optional(&self.pool).await?)

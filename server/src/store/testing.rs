@@ -60,6 +60,27 @@ impl TestDatabase {
     }
 }
 
+/// What tests of the audit log's sealing need.
+impl TestDatabase {
+    /// Writes rows to the audit log.
+    pub(crate) async fn audit_rows(&self, rows: i32) {
+        sqlx::query(
+            "INSERT INTO audit (id, at, replica_id, actor_name, kind, detail)
+             SELECT gen_random_uuid(), now(), gen_random_uuid(), 'anna', 'access.allowed', '{}'
+             FROM generate_series(1, $1)",
+        )
+        .bind(rows)
+        .execute(&self.store.pool)
+        .await
+        .unwrap();
+    }
+
+    /// How many rows are sealed.
+    pub(crate) async fn sealed_rows(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM audit_seals").fetch_one(&self.store.pool).await.unwrap()
+    }
+}
+
 /// The cluster is kept from run to run, so that only the first one pays for making it. It ends with the process.
 async fn start() -> EmbeddedPostgres {
     // On a thread of its own: the runtime of the first test ends before the others do.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn")]
 
 mod apply;
+mod chain;
 mod control;
 mod embedded;
 mod leases;
