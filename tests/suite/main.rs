@@ -6,6 +6,7 @@ mod architecture;
 mod aws_side;
 mod endings;
 mod flow;
+mod provider;
 mod refusals;
 mod replicas;
 mod starting;
