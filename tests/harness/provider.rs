@@ -330,8 +330,18 @@ pub(crate) fn script(name: &str) -> Result<Child> {
     if !folder.join("node_modules/.installed").exists() {
         bail!("the npm packages are missing: run tests/identity/install");
     }
-    let mut command = Command::new("node");
+    let node = folder.join(format!("node_modules/node-linux-{}/bin/node", architecture()));
+    let mut command = Command::new(if node.exists() { node } else { "node".into() });
     command.arg("--no-warnings").arg(folder.join(name)).current_dir(&folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     command.spawn().with_context(|| format!("starting node for {name}"))
+}
+
+/// The processor's name as npm writes it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }

@@ -4,7 +4,6 @@
 // refresh, pkce, lifetimes (see idp.mjs). It prints one JSON line when it is ready, and ends when standard input does.
 // The control API: POST /NAME with a JSON body; each name is a function in ACTIONS.
 
-import './old.mjs';
 import http from 'node:http';
 import { createInterface } from 'node:readline';
 import { Front, listen } from './front.mjs';
