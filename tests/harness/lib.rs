@@ -4,9 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
 pub mod account;
+pub mod browser;
 pub mod carrier;
 pub mod client;
+pub mod form;
 pub mod gateway;
+pub mod provider;
 pub mod proxy;
 pub mod until;
+pub mod visitor;
 pub mod world;

@@ -7,6 +7,7 @@ mod audit;
 mod aws_side;
 mod endings;
 mod flow;
+mod provider;
 mod refusals;
 mod replicas;
 mod starting;
