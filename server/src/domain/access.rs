@@ -80,10 +80,21 @@ pub struct Grant {
 pub struct Denial {
     /// Whom.
     pub user: UserName,
-    /// Only this space, or all.
+    /// Only in this domain, or in all.
+    pub domain: Option<DomainAlias>,
+    /// Only spaces of this name, or all.
     pub space: Option<SpaceName>,
     /// Why.
     pub reason: String,
+}
+
+impl Denial {
+    /// Whether it keeps this user from this space.
+    fn covers(&self, user: &User, space: &Space) -> bool {
+        self.user == user.name
+            && self.domain.as_ref().is_none_or(|domain| *domain == space.domain)
+            && self.space.as_ref().is_none_or(|name| name == space.name())
+    }
 }
 
 /// Why something is allowed or denied. `Display` is a sentence that follows "because" or "Why:".
@@ -209,11 +220,7 @@ pub fn decide(
     if user.suspended {
         return Decision::Deny(Because::Suspended);
     }
-    let denial = policy
-        .denials
-        .iter()
-        .find(|d| d.user == user.name && d.space.as_ref().is_none_or(|name| name == space.name()));
-    if let Some(denial) = denial {
+    if let Some(denial) = policy.denials.iter().find(|denial| denial.covers(user, space)) {
         return Decision::Deny(Because::Denied(denial.reason.clone()));
     }
     let because = match reach(policy, user, space, now) {
@@ -234,7 +241,7 @@ pub fn decide(
 
 /// Why a space is within a user's reach, or why it is not.
 fn reach(policy: &AccessPolicy, user: &User, space: &Space, now: OffsetDateTime) -> Result<Because, Because> {
-    if space.owner.as_ref().is_some_and(|owner| user.profiles.contains(owner)) {
+    if user.owns(space) {
         return Ok(Because::Owner);
     }
     let grant = policy
@@ -263,7 +270,7 @@ fn reach(policy: &AccessPolicy, user: &User, space: &Space, now: OffsetDateTime)
 mod tests {
     use time::macros::datetime;
 
-    use super::super::testing::{space, user};
+    use super::super::testing::{space, space_in, user};
     use super::*;
 
     const NOW: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
@@ -297,6 +304,42 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_counts_in_its_own_domain_only() {
+        let alice = user("alice", &[]);
+        assert!(alice.owns(&space("demo", "alice", Sharing::Private)));
+        let strangers = space_in("west", "demo", "alice", Sharing::Private);
+        for action in [Action::Open, Action::Jump, Action::Start, Action::Change, Action::ForwardAgent] {
+            let answer = decide(&policy(), &alice, &strangers, action, NOW);
+            assert_eq!(answer, Decision::Deny(Because::PrivateTo(Some("alice".into()))), "{action}");
+        }
+    }
+
+    #[test]
+    fn a_denial_is_as_wide_as_it_is_written() {
+        let mut alice = user("alice", &[]);
+        alice.profiles.insert("west/alice".parse().unwrap());
+        let denied = |domain: Option<&str>, name: Option<&str>| {
+            let denial = Denial {
+                user: "alice".parse().unwrap(),
+                domain: domain.map(|alias| alias.parse().unwrap()),
+                space: name.map(|name| name.parse().unwrap()),
+                reason: String::new(),
+            };
+            let policy = AccessPolicy { denials: vec![denial], ..policy() };
+            [("main", "demo"), ("main", "other"), ("west", "demo"), ("west", "other")].map(
+                |(domain, name)| {
+                    let space = space_in(domain, name, "alice", Sharing::Private);
+                    matches!(decide(&policy, &alice, &space, Action::Open, NOW), Decision::Deny(_))
+                },
+            )
+        };
+        assert_eq!(denied(None, None), [true; 4]);
+        assert_eq!(denied(Some("west"), None), [false, false, true, true]);
+        assert_eq!(denied(None, Some("demo")), [true, false, true, false]);
+        assert_eq!(denied(Some("west"), Some("demo")), [false, false, true, false]);
+    }
+
+    #[test]
     fn shared_space_is_for_members_of_its_domain_only() {
         let team = space("team", "carol", Sharing::Shared);
         let group: GroupName = "okta/ml".parse().unwrap();
@@ -325,7 +368,8 @@ mod tests {
     #[test]
     fn denial_and_suspension_win_over_ownership() {
         let demo = space("demo", "alice", Sharing::Private);
-        let denial = Denial { user: "alice".parse().unwrap(), space: None, reason: "audit".into() };
+        let user_name = "alice".parse().unwrap();
+        let denial = Denial { user: user_name, domain: None, space: None, reason: "audit".into() };
         let denied = AccessPolicy { denials: vec![denial], ..policy() };
         let alice = user("alice", &[]);
         let answer = decide(&denied, &alice, &demo, Action::Open, NOW);
