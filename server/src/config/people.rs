@@ -14,11 +14,17 @@ use super::domains::Domain;
 use super::fault::Faults;
 use super::reader::Section;
 use crate::domain::access::{AccessPolicy, Denial, Grant, Membership};
-use crate::domain::ids::{DomainAlias, GroupName, MalformedName, UserId, UserName, UserProfileName};
+use crate::domain::ids::{
+    DomainAlias, GroupName, MalformedName, ProviderAlias, UserId, UserName, UserProfileName,
+};
+use crate::domain::ownership::{Claims, NoProfile, Person, assign};
 use crate::domain::user::{Profile, Role, User};
 
 /// RSA keys below this many bits are refused.
 const RSA_BITS: usize = 2048;
+
+/// What the people of the file have as their provider.
+const LOCAL: &str = "local";
 
 /// A person whom the file names. The store gives them their row.
 #[derive(Debug, Clone)]
@@ -188,6 +194,43 @@ fn read_profiles(section: &mut Section<'_>, domains: &[Domain]) -> BTreeSet<Prof
         }
     }
     profiles
+}
+
+/// Gives the people of the file the profiles that the domains' rules find for them.
+pub(super) fn give_profiles(users: &mut [ConfiguredUser], domains: &[Domain], faults: &Faults) {
+    let Ok(provider) = LOCAL.parse() else { return };
+    let claims = |user: &ConfiguredUser| Claims {
+        provider: ProviderAlias::clone(&provider),
+        subject: user.subject.clone(),
+        name: user.name.to_string(),
+        email: None,
+    };
+    let claims: Vec<Claims> = users.iter().map(claims).collect();
+    let mut found = Vec::new();
+    for domain in domains {
+        let Some(rule) = &domain.ownership else { continue };
+        let people: Vec<Person<'_>> = users
+            .iter()
+            .zip(&claims)
+            .map(|(user, claims)| Person { claims, written: &user.profiles })
+            .collect();
+        found.push((domain, assign(rule, &domain.alias, &people)));
+    }
+    for (domain, given) in found {
+        for (user, given) in users.iter_mut().zip(given) {
+            match given {
+                Ok(profile) => {
+                    user.profiles.insert(profile);
+                }
+                Err(NoProfile::OtherProvider | NoProfile::Written) => {}
+                Err(error) => {
+                    let reason = format!("the rule of {} finds no profile: {error}", domain.alias);
+                    let instead = format!("write profiles = [\"{}/PROFILE\"] for this user", domain.alias);
+                    faults.add("users", Some(user.name.as_str()), reason, instead);
+                }
+            }
+        }
+    }
 }
 
 /// Reads `[access]`, against the users and domains that there are.

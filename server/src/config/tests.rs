@@ -186,6 +186,29 @@ fn a_profile_is_written_with_its_domain_where_there_are_several() {
 }
 
 #[test]
+fn a_domains_rule_finds_the_profiles_of_the_files_people() {
+    let people = "[[users]]\nname='a.berg'\n[[users]]\nname='ben'\nprofiles=['Benjamin']";
+    let rule = |provider: &str| format!("{LEAST}\nownership={{provider='{provider}',profile='{{name}}'}}");
+    let profiles = |text: &str| {
+        let users = load(text).unwrap().people.users;
+        users
+            .iter()
+            .map(|user| user.profiles.iter().map(ToString::to_string).collect())
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(profiles(&format!("{}\n{people}", rule("local"))), ["research/a-berg", "research/Benjamin"]);
+    assert_eq!(profiles(&format!("{}\n{people}", rule("okta"))), ["", "research/Benjamin"]);
+    let alike = format!("{}\n{people}\n[[users]]\nname='a_berg'", rule("local"));
+    let found: Vec<String> = faults(load(&alike)).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        found[1],
+        "users = \"a_berg\": the rule of research finds no profile: research/a-berg would be somebody else's, too; \
+         write profiles = [\"research/PROFILE\"] for this user"
+    );
+}
+
+#[test]
 fn a_denial_of_a_malformed_space_does_not_become_a_denial_of_all() {
     let text = format!("{LEAST}\n[[users]]\nname='a'\n[[access.denials]]\nuser='a'\nspace='-'\nreason='x'");
     assert_eq!(faults(load(&text))[0].place, "access.denials[0].space");

@@ -147,6 +147,9 @@ names! {
     /// What operators call a domain in the configuration, and people write behind the dot: `SPACE.DOMAIN`.
     DomainAlias, "domain alias", 40, "lower-case letters, digits and inner hyphens, at most 40",
         |t| studio_name(t) && !t.chars().any(|c| c.is_ascii_uppercase());
+    /// An identity provider, as the configuration calls it. `local` is the configuration itself.
+    ProviderAlias, "provider", 40, "lower-case letters, digits and inner hyphens, at most 40",
+        |t| studio_name(t) && !t.chars().any(|c| c.is_ascii_uppercase());
     /// An AWS region, `us-east-1`.
     Region, "region", 32, "lower-case letters, digits and hyphens",
         |t| t.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
