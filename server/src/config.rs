@@ -229,7 +229,8 @@ fn read(table: Table, faults: &Faults) -> Config {
     let secrets = Secrets::read(root.section("secrets"), &data_dir);
     let defaults = domains::Defaults::read(root.section("aws"));
     let domains = domains::read(&mut root, &defaults, faults);
-    let users = people::read_users(&mut root, faults);
+    let mut users = people::read_users(&mut root, &domains, faults);
+    people::give_profiles(&mut users, &domains, faults);
     let access = people::read_access(root.section("access"), &users, &domains);
     let roles = people::read_roles(root.section("roles"));
     let config = Config {

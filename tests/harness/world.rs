@@ -306,7 +306,7 @@ impl Settings {
             let key = client.public_key()?;
             text += &format!(
                 "\n[[users]]\nname = \"{name}\"\nkeys = [\"{key}\"]\ngroups = [\"local/ml\"]\n\
-                 profiles = [\"{name}\"]\n"
+                 profiles = [\"main/{name}\"]\n"
             );
         }
         Ok(format!("{text}\n{more}\n"))

@@ -65,8 +65,8 @@ async fn names_that_lead_nowhere_are_refused_with_what_is_near() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ambiguous_name_lists_both_and_each_of_them_works() -> Result<()> {
+/// A world of two domains. In each there is a space `demo` of a profile `alice`; Alice's is the one in `main`.
+async fn two_domains() -> Result<World> {
     use studio_simulator::fixture::{Fixture, SpaceSpec};
     use studio_simulator::simulator::Config;
     let second =
@@ -79,8 +79,29 @@ async fn ambiguous_name_lists_both_and_each_of_them_works() -> Result<()> {
         studio_simulator::fixture::REGION,
         studio_simulator::fixture::USER_ROLE,
     );
-    let world =
-        World::with(spaceport_tests::world::Wish { account, gateway: more, ..Default::default() }).await?;
+    World::with(spaceport_tests::world::Wish { account, gateway: more, ..Default::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn space_of_a_profile_of_the_same_name_in_another_domain_is_a_strangers() -> Result<()> {
+    let world = two_domains().await?;
+    world.client.configure(world.gateway.ssh, &["demo", "demo.second"])?;
+    let says = ["spaceport: you may not open demo", "private to alice"];
+    let within = Duration::from_secs(15);
+    refused(
+        &world,
+        &world.client,
+        Refusal { host: "demo.second", says: &says, audit: "access.denied", within },
+    )
+    .await?;
+    assert_eq!(world.client.ssh(["demo", "echo hi"]).await?.text(), "hi\n", "her own is the only demo");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ambiguous_name_lists_both_and_each_of_them_works() -> Result<()> {
+    let world = two_domains().await?;
+    world.reconfigure(|text| text.replace("\"main/alice\"", "\"main/alice\", \"second/alice\"")).await?;
     world.client.configure(world.gateway.ssh, &["demo", "demo.main", "demo.second"])?;
     let says = ["spaceport: demo names several spaces", "demo.main", "demo.second"];
     let quick = Duration::from_secs(15);

@@ -86,18 +86,10 @@ fn tag(key: &str, value: &str) -> Result<Tag, AwsError> {
     Tag::builder().key(key).value(value).build().map_err(|error| AwsError::Invalid(error.to_string()))
 }
 
-/// A text as the value of a session tag: letters, digits, spaces and `_.:/=+-@`, at most 256 (STS API, `Tag`). One that
-/// had to be changed carries eight hexadecimal digits of the user's id, so that no two people share it.
+/// A text as the value of a session tag: letters, digits, spaces and `_.:/=+-@`, at most 256 (STS API, `Tag`), and
+/// never the same for two people.
 fn tag_value(text: &str, actor: &Actor) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_alphanumeric() || " _.:/=+-@".contains(c) { c } else { '_' }).collect();
-    if clean == text && clean.chars().count() <= LONGEST_TAG {
-        return clean;
-    }
-    let id = actor.user().uuid().simple().to_string();
-    let tail = id.get(24..).unwrap_or_default();
-    let head: String = clean.chars().take(LONGEST_TAG - tail.len() - 1).collect();
-    format!("{head}-{tail}")
+    actor.told_apart(text, |c| c.is_alphanumeric() || " _.:/=+-@".contains(c), 1..=LONGEST_TAG)
 }
 
 /// The service's own role in an account, for a client's credentials. The SDK keeps them until they lapse.

@@ -56,6 +56,7 @@ fn domain(stub: &Stub) -> Domain {
         stream_hosts: Vec::new(),
         stream_signing: StreamSigning::Auto,
         upload: Upload { max_payload_bytes: 16_384, messages_per_s: Some(850) },
+        ownership: None,
     }
 }
 

@@ -9,6 +9,7 @@ use toml::Value;
 use super::fault::Faults;
 use super::reader::Section;
 use crate::domain::ids::{AccountId, DomainAlias, Region, StudioDomainId};
+use crate::domain::ownership::Ownership;
 use crate::domain::space::SpaceArn;
 
 /// One SageMaker domain.
@@ -36,6 +37,8 @@ pub struct Domain {
     pub stream_signing: StreamSigning,
     /// How fast and in what pieces bytes go up.
     pub upload: Upload,
+    /// How people's user profiles are found, beside those that are written for them.
+    pub ownership: Option<Ownership>,
 }
 
 impl Domain {
@@ -260,6 +263,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
     let signing = [("auto", StreamSigning::Auto), ("unsigned", StreamSigning::Unsigned)];
     let stream_signing = section.word("stream_signing", &signing, StreamSigning::Auto);
     let upload = Upload::read(section.section("upload"));
+    let ownership = read_ownership(&mut section);
     for (key, arn) in [("user_role", user_role.as_ref()), ("service_role", service_role.as_ref())] {
         belongs(&section, key, arn, account.as_ref(), partition);
     }
@@ -276,7 +280,19 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
         stream_hosts,
         stream_signing,
         upload,
+        ownership,
     })
+}
+
+fn read_ownership(section: &mut Section<'_>) -> Option<Ownership> {
+    if !section.has("ownership") {
+        return None;
+    }
+    let mut section = section.section("ownership");
+    let provider = section.required("provider", "write \"local\" for the people in this file");
+    let profile = section.required("profile", "write a template such as \"{name}\" or \"{email_local}\"");
+    section.finish();
+    Some(Ownership { provider: provider?, profile: profile? })
 }
 
 /// SageMaker has no resource policies: a role of another account can never reach a space.

@@ -14,11 +14,17 @@ use super::domains::Domain;
 use super::fault::Faults;
 use super::reader::Section;
 use crate::domain::access::{AccessPolicy, Denial, Grant, Membership};
-use crate::domain::ids::{DomainAlias, GroupName, UserId, UserName, UserProfileName};
-use crate::domain::user::{Role, Roles, Standing, User};
+use crate::domain::ids::{
+    DomainAlias, GroupName, MalformedName, ProviderAlias, UserId, UserName, UserProfileName,
+};
+use crate::domain::ownership::{Claims, NoProfile, Person, assign};
+use crate::domain::user::{Profile, Role, Roles, Standing, User};
 
 /// RSA keys below this many bits are refused.
 const RSA_BITS: usize = 2048;
+
+/// What the people of the file have as their provider.
+const LOCAL: &str = "local";
 
 /// A person whom the file names. The store gives them their row.
 #[derive(Debug, Clone)]
@@ -32,7 +38,7 @@ pub struct ConfiguredUser {
     /// Their groups.
     pub groups: BTreeSet<GroupName>,
     /// The SageMaker user profiles that are theirs.
-    pub profiles: BTreeSet<UserProfileName>,
+    pub profiles: BTreeSet<Profile>,
     /// What else they may do.
     pub role: Role,
     /// Whether they are suspended.
@@ -92,7 +98,7 @@ impl fmt::Debug for UserKey {
 }
 
 /// Reads `[[users]]`: those that are whole.
-pub(super) fn read_users(root: &mut Section<'_>, faults: &Faults) -> Vec<ConfiguredUser> {
+pub(super) fn read_users(root: &mut Section<'_>, domains: &[Domain], faults: &Faults) -> Vec<ConfiguredUser> {
     let mut names = HashSet::new();
     let mut subjects = HashSet::new();
     let mut keys: HashMap<String, UserName> = HashMap::new();
@@ -100,7 +106,7 @@ pub(super) fn read_users(root: &mut Section<'_>, faults: &Faults) -> Vec<Configu
     for section in root.sections("users") {
         let (name_at, subject_at, keys_at) =
             (section.place("name"), section.place("subject"), section.place("keys"));
-        let Some(user) = read_user(section) else { continue };
+        let Some(user) = read_user(section, domains) else { continue };
         let name = user.name.as_str();
         if !names.insert(user.name.clone()) {
             faults.add(&name_at, Some(name), "another user has this name", "give each their own");
@@ -120,12 +126,12 @@ pub(super) fn read_users(root: &mut Section<'_>, faults: &Faults) -> Vec<Configu
     users
 }
 
-fn read_user(mut section: Section<'_>) -> Option<ConfiguredUser> {
+fn read_user(mut section: Section<'_>, domains: &[Domain]) -> Option<ConfiguredUser> {
     let name: Option<UserName> = section.required("name", "write a short name or an e-mail address");
     let subject = section.text("subject", "write the person's identifier");
     let keys = section.list("keys", "write a line such as \"ssh-ed25519 AAAA… anna@laptop\"");
     let groups = section.list("groups", "write PROVIDER/GROUP, such as \"local/research\"");
-    let profiles = section.list("profiles", "write the name of a SageMaker user profile");
+    let profiles = read_profiles(&mut section, domains);
     let roles = [("user", Role::User), ("auditor", Role::Auditor), ("admin", Role::Admin)];
     let role = section.word("role", &roles, Role::User);
     let suspended = section.flag("suspended", false);
@@ -137,10 +143,95 @@ fn read_user(mut section: Section<'_>) -> Option<ConfiguredUser> {
         subject,
         keys,
         groups: groups.into_iter().collect(),
-        profiles: profiles.into_iter().collect(),
+        profiles,
         role,
         suspended,
     })
+}
+
+/// A profile as the file writes it: `DOMAIN/PROFILE`, or the name alone.
+struct WrittenProfile {
+    domain: Option<DomainAlias>,
+    name: UserProfileName,
+}
+
+impl FromStr for WrittenProfile {
+    type Err = MalformedName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedName> {
+        Ok(match text.split_once('/') {
+            Some((domain, name)) => Self { domain: Some(domain.parse()?), name: name.parse()? },
+            None => Self { domain: None, name: text.parse()? },
+        })
+    }
+}
+
+/// The profiles of a person. A name alone is enough where there is one domain only: in another domain the same name
+/// may be another person's.
+fn read_profiles(section: &mut Section<'_>, domains: &[Domain]) -> BTreeSet<Profile> {
+    let key = "profiles";
+    let instead = "write DOMAIN/PROFILE, such as \"research/anna\"";
+    let written: Vec<WrittenProfile> = section.list(key, instead);
+    let mut profiles = BTreeSet::new();
+    for WrittenProfile { domain, name } in written {
+        match (domain, domains) {
+            (Some(domain), domains) if domains.iter().any(|known| known.alias == domain) => {
+                profiles.insert(Profile { domain, name });
+            }
+            (Some(domain), _) => {
+                let value = Profile { domain, name }.to_string();
+                let instead = "write the alias of one of [[domains]] before the /";
+                section.fault(key, Some(&value), "there is no such domain", instead);
+            }
+            (None, [only]) => {
+                profiles.insert(Profile { domain: only.alias.clone(), name });
+            }
+            (None, domains) => {
+                let choices: Vec<String> =
+                    domains.iter().map(|domain| format!("\"{}/{name}\"", domain.alias)).collect();
+                let instead = format!("write the profile with its domain: {}", choices.join(" or "));
+                section.fault(key, Some(name.as_str()), "it may be another person in each domain", instead);
+            }
+        }
+    }
+    profiles
+}
+
+/// Gives the people of the file the profiles that the domains' rules find for them.
+pub(super) fn give_profiles(users: &mut [ConfiguredUser], domains: &[Domain], faults: &Faults) {
+    let Ok(provider) = LOCAL.parse() else { return };
+    let claims = |user: &ConfiguredUser| Claims {
+        provider: ProviderAlias::clone(&provider),
+        subject: user.subject.clone(),
+        name: user.name.to_string(),
+        email: None,
+    };
+    let claims: Vec<Claims> = users.iter().map(claims).collect();
+    let mut found = Vec::new();
+    for domain in domains {
+        let Some(rule) = &domain.ownership else { continue };
+        let people: Vec<Person<'_>> = users
+            .iter()
+            .zip(&claims)
+            .map(|(user, claims)| Person { claims, written: &user.profiles })
+            .collect();
+        found.push((domain, assign(rule, &domain.alias, &people)));
+    }
+    for (domain, given) in found {
+        for (user, given) in users.iter_mut().zip(given) {
+            match given {
+                Ok(profile) => {
+                    user.profiles.insert(profile);
+                }
+                Err(NoProfile::OtherProvider | NoProfile::Written) => {}
+                Err(error) => {
+                    let reason = format!("the rule of {} finds no profile: {error}", domain.alias);
+                    let instead = format!("write profiles = [\"{}/PROFILE\"] for this user", domain.alias);
+                    faults.add("users", Some(user.name.as_str()), reason, instead);
+                }
+            }
+        }
+    }
 }
 
 /// Reads `[access]`, against the users and domains that there are.
@@ -156,7 +247,11 @@ pub(super) fn read_access(
             .into_iter()
             .filter_map(|s| read_grant(s, users, domains))
             .collect(),
-        denials: section.sections("denials").into_iter().filter_map(|s| read_denial(s, users)).collect(),
+        denials: section
+            .sections("denials")
+            .into_iter()
+            .filter_map(|s| read_denial(s, users, domains))
+            .collect(),
         no_jump: section
             .list("no_jump", "write PROVIDER/GROUP, such as \"local/research\"")
             .into_iter()
@@ -193,19 +288,21 @@ fn read_grant(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Dom
     Some(Grant { user: user?, domain: domain?, space: space?, until: until?.0, reason: reason? })
 }
 
-fn read_denial(mut section: Section<'_>, users: &[ConfiguredUser]) -> Option<Denial> {
+fn read_denial(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Domain]) -> Option<Denial> {
     let user = known_user(&mut section, users);
+    let had_domain = section.has("domain");
+    let domain = if had_domain { known_domain(&mut section, domains) } else { None };
     let key = "space";
-    let instead = "write the name of a space, or leave the key out to deny all";
+    let instead = "write the name of a space, or leave the key out to deny them all";
     let had_space = section.has(key);
     let space = section.parsed(key, instead);
     let reason = section.required("reason", "write why: the person will read it");
     section.finish();
-    // A malformed space must not widen the denial to every space; the fault stops the start anyway.
-    if had_space && space.is_none() {
+    // What is malformed must not widen the denial to everything; the fault stops the start anyway.
+    if had_space && space.is_none() || had_domain && domain.is_none() {
         return None;
     }
-    Some(Denial { user: user?, space, reason: reason? })
+    Some(Denial { user: user?, domain, space, reason: reason? })
 }
 
 fn known_user(section: &mut Section<'_>, users: &[ConfiguredUser]) -> Option<UserName> {

@@ -185,9 +185,59 @@ fn the_same_key_alias_or_domain_twice_is_a_fault() {
 }
 
 #[test]
+fn a_profile_is_written_with_its_domain_where_there_are_several() {
+    let user = "[[users]]\nname='a'\nprofiles=['research/Anna', 'anna', 'reserch/anna']";
+    let found = |text: &str| {
+        let found = faults(load(text));
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(&format!("{LEAST}\n{user}")),
+        [
+            "users[0].profiles = \"reserch/anna\": there is no such domain; write the alias of one of [[domains]] before the /"
+        ]
+    );
+    let domain = LEAST.split("[[domains]]").nth(1).unwrap();
+    let second = domain.replace("research", "prod").replace("d-abc", "d-def");
+    assert_eq!(
+        found(&format!("{LEAST}\n[[domains]]{second}\n{user}"))[0],
+        "users[0].profiles = \"anna\": it may be another person in each domain; \
+         write the profile with its domain: \"research/anna\" or \"prod/anna\""
+    );
+    let config = load(&format!("{LEAST}\n[[users]]\nname='a'\nprofiles=['anna']")).unwrap();
+    let profiles: Vec<String> = config.people.users[0].profiles.iter().map(ToString::to_string).collect();
+    assert_eq!(profiles, ["research/anna"]);
+}
+
+#[test]
+fn a_domains_rule_finds_the_profiles_of_the_files_people() {
+    let people = "[[users]]\nname='a.berg'\n[[users]]\nname='ben'\nprofiles=['Benjamin']";
+    let rule = |provider: &str| format!("{LEAST}\nownership={{provider='{provider}',profile='{{name}}'}}");
+    let profiles = |text: &str| {
+        let users = load(text).unwrap().people.users;
+        users
+            .iter()
+            .map(|user| user.profiles.iter().map(ToString::to_string).collect())
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(profiles(&format!("{}\n{people}", rule("local"))), ["research/a-berg", "research/Benjamin"]);
+    assert_eq!(profiles(&format!("{}\n{people}", rule("okta"))), ["", "research/Benjamin"]);
+    let alike = format!("{}\n{people}\n[[users]]\nname='a_berg'", rule("local"));
+    let found: Vec<String> = faults(load(&alike)).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        found[1],
+        "users = \"a_berg\": the rule of research finds no profile: research/a-berg would be somebody else's, too; \
+         write profiles = [\"research/PROFILE\"] for this user"
+    );
+}
+
+#[test]
 fn a_denial_of_a_malformed_space_does_not_become_a_denial_of_all() {
     let text = format!("{LEAST}\n[[users]]\nname='a'\n[[access.denials]]\nuser='a'\nspace='-'\nreason='x'");
     assert_eq!(faults(load(&text))[0].place, "access.denials[0].space");
+    let text = format!("{LEAST}\n[[users]]\nname='a'\n[[access.denials]]\nuser='a'\ndomain='no'\nreason='x'");
+    assert_eq!(faults(load(&text))[0].place, "access.denials[0].domain");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Who acts towards AWS, and under which name CloudTrail will show it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::ids::{UserId, UserName};
 
@@ -39,23 +40,34 @@ impl Actor {
 
     /// `RoleSessionName` and `SourceIdentity`: `[\w+=,.@-]{2,64}` (STS AssumeRole), never the same for two people.
     ///
-    /// A name that had to be cut or changed carries eight hexadecimal digits of the user's id.
+    /// A name that had to be cut or changed carries the whole id of the user's row.
     #[must_use]
     pub fn source_identity(&self) -> String {
-        let name = self.name.as_str();
-        let clean: String = name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) { c } else { '_' })
-            .collect();
-        if clean == name && (2..=64).contains(&clean.len()) && !clean.to_ascii_lowercase().starts_with("aws:")
-        {
+        let keep = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
+        self.told_apart(self.name.as_str(), keep, 2..=64)
+    }
+
+    /// A text within what AWS takes: these characters, so many of them. Two different texts of two people never come
+    /// out the same: what had to be changed ends in the user's id, and so does what could be mistaken for that.
+    #[must_use]
+    pub fn told_apart(&self, text: &str, keep: fn(char) -> bool, length: RangeInclusive<usize>) -> String {
+        let clean: String = text.chars().map(|c| if keep(c) { c } else { '_' }).collect();
+        let reserved = clean.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+        if clean == text && length.contains(&clean.chars().count()) && !reserved && !ends_in_an_id(text) {
             return clean;
         }
         let id = self.user.uuid().simple().to_string();
-        let tail = id.get(24..).unwrap_or_default();
-        let head: String = clean.chars().take(55).collect();
-        format!("{head}-{tail}")
+        let room = length.end().saturating_sub(id.len() + 1);
+        // A text that AWS reserves must not begin with its prefix even now.
+        let head: String =
+            clean.chars().map(|c| if reserved && c == ':' { '_' } else { c }).take(room).collect();
+        format!("{head}-{id}")
     }
+}
+
+/// Whether a text ends as one that was changed does.
+fn ends_in_an_id(text: &str) -> bool {
+    text.rsplit_once('-').is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 impl fmt::Display for Actor {
@@ -66,8 +78,69 @@ impl fmt::Display for Actor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
     use super::super::testing::user;
     use super::*;
+
+    const IDS: [u128; 3] = [1, 2, u128::MAX];
+
+    fn actor(id: u128, name: &str, subject: &str) -> Actor {
+        Actor {
+            user: UserId::from(Uuid::from_u128(id)),
+            name: name.parse().unwrap(),
+            subject: subject.to_owned(),
+        }
+    }
+
+    /// Names that are easily taken for each other: short, long, of one case or the other, or ending in an id.
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[aA][._+@-]?[bB]?[._]?",
+            "a{30,33}b?",
+            "a{62,128}",
+            (0..IDS.len(), "[a-]{0,3}|a{31}|a{32}")
+                .prop_map(|(id, head)| format!("{head}-{}", Uuid::from_u128(IDS[id]).simple())),
+            "[a-zA-Z0-9._+@-]{1,128}",
+        ]
+    }
+
+    /// Anything that a provider may call a person.
+    fn subject() -> impl Strategy<Value = String> {
+        prop_oneof![name(), "[aA][|_ é.#/]{0,2}[bß]?", "é{250,300}", "(?i)aws:[a-z:|]{0,3}", "\\PC{0,300}"]
+    }
+
+    fn tag(c: char) -> bool {
+        c.is_alphanumeric() || " _.:/=+-@".contains(c)
+    }
+
+    proptest! {
+        #[test]
+        fn two_people_never_have_the_same_source_identity(one in name(), two in name(), ids in (0..3_usize, 0..3_usize)) {
+            prop_assume!(one != two && ids.0 != ids.1);
+            let (one, two) = (actor(IDS[ids.0], &one, "s"), actor(IDS[ids.1], &two, "s"));
+            prop_assert_ne!(one.source_identity(), two.source_identity());
+        }
+
+        #[test]
+        fn a_source_identity_is_stable_and_one_that_sts_takes(name in name()) {
+            let identity = actor(7, &name, "s").source_identity();
+            prop_assert!((2..=64).contains(&identity.len()), "{}", identity);
+            prop_assert!(identity.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c)), "{}", identity);
+            prop_assert_eq!(actor(7, &name, "another subject").source_identity(), identity);
+        }
+
+        #[test]
+        fn two_subjects_never_come_out_the_same(one in subject(), two in subject(), ids in (0..3_usize, 0..3_usize)) {
+            prop_assume!(one != two && ids.0 != ids.1);
+            let told = |id: usize, text: &str| actor(IDS[id], "a", text).told_apart(text, tag, 1..=256);
+            let (one, two) = (told(ids.0, &one), told(ids.1, &two));
+            prop_assert_ne!(&one, &two);
+            prop_assert!((1..=256).contains(&one.chars().count()) && one.chars().all(tag), "{}", one);
+            prop_assert!(!one.to_ascii_lowercase().starts_with("aws:"), "{}", one);
+        }
+    }
 
     #[test]
     fn address_that_fits_is_the_source_identity_as_it_is() {

@@ -159,7 +159,8 @@ names! {
     /// A user's name as operators, logs and terminals show it: an e-mail address or a short name.
     UserName, "user name", 128, "letters, digits and . _ + @ -, at most 128",
         |t| t.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+@".contains(c));
-    /// What operators call an identity provider: the part of a group's name before the slash.
+    /// What operators call an identity provider: the part of a group's name before the slash. `local` is the
+    /// configuration itself.
     ProviderAlias, "provider alias", 40, "lower-case letters, digits and inner hyphens, at most 40",
         |t| studio_name(t) && !t.chars().any(|c| c.is_ascii_uppercase());
     /// A group of the identity provider, `provider/group`.

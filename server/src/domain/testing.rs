@@ -7,14 +7,15 @@ use super::ids::{SpaceId, UserId};
 use super::space::{App, AppStatus, AppType, Sharing, Space, SpaceStatus};
 use super::user::{Role, Standing, User};
 
-/// A user with this name, one profile of the same name, and these groups; a name that is none for a profile has none.
+/// A user with this name, one profile of the same name in domain `main`, and these groups; a name that is none for a
+/// profile has none.
 pub(crate) fn user(name: &str, groups: &[&str]) -> User {
     User {
         id: UserId::from(Uuid::new_v4()),
         name: name.parse().unwrap(),
         subject: name.to_owned(),
         groups: groups.iter().map(|g| g.parse().unwrap()).collect(),
-        profiles: name.parse().into_iter().collect(),
+        profiles: format!("main/{name}").parse().into_iter().collect(),
         role: Role::User,
         suspended: false,
         standing: Standing::Configured,

@@ -1,10 +1,13 @@
 //! Users: people known to the gateway.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 use time::OffsetDateTime;
 
-use super::ids::{GroupName, UserId, UserName, UserProfileName};
+use super::ids::{DomainAlias, GroupName, MalformedName, UserId, UserName, UserProfileName};
+use super::space::Space;
 
 /// What a user may do beside using their own spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +79,32 @@ pub enum Standing {
     },
 }
 
+/// A SageMaker user profile: its name means a person in its own domain only. Written `DOMAIN/PROFILE`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Profile {
+    /// The configured domain.
+    pub domain: DomainAlias,
+    /// The profile's name there.
+    pub name: UserProfileName,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.domain, self.name)
+    }
+}
+
+impl FromStr for Profile {
+    type Err = MalformedName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedName> {
+        let (domain, name) = text.split_once('/').ok_or_else(|| {
+            MalformedName::new("user profile", text, "a domain's alias, /, a profile's name")
+        })?;
+        Ok(Self { domain: domain.parse()?, name: name.parse()? })
+    }
+}
+
 /// A person, as identity established them for one decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -88,11 +117,20 @@ pub struct User {
     /// Groups, each with its provider.
     pub groups: BTreeSet<GroupName>,
     /// SageMaker user profiles that are this person's.
-    pub profiles: BTreeSet<UserProfileName>,
+    pub profiles: BTreeSet<Profile>,
     /// What else they may do.
     pub role: Role,
     /// Whether an admin has suspended them.
     pub suspended: bool,
     /// Who vouches for them.
     pub standing: Standing,
+}
+
+impl User {
+    /// Whether a space belongs to one of this person's profiles in the space's own domain.
+    #[must_use]
+    pub fn owns(&self, space: &Space) -> bool {
+        let owner = space.owner.as_ref();
+        owner.is_some_and(|owner| self.profiles.iter().any(|p| p.domain == space.domain && p.name == *owner))
+    }
 }

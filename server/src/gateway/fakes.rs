@@ -65,13 +65,14 @@ pub(super) fn named<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("malformed: {text}"))
 }
 
+/// A user with a profile of this name in each of the domains `lab` and `prod`.
 pub(super) fn user(name: &str, profile: &str) -> User {
     User {
         id: UserId::generate(),
         name: named(name),
         subject: name.to_owned(),
         groups: Default::default(),
-        profiles: [named(profile)].into(),
+        profiles: ["lab", "prod"].map(|domain| named(&format!("{domain}/{profile}"))).into(),
         role: Role::User,
         suspended: false,
         standing: Standing::Configured,

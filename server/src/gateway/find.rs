@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn a_space_of_a_profile_of_the_same_name_elsewhere_is_a_strangers() {
+        let (own, strangers) = (space("lab", "train", "alice"), space("west", "train", "alice"));
+        let spaces = [strangers.clone(), own.clone()];
+        assert_eq!(seen(&spaces, "train"), Look::Found(own));
+        assert_eq!(seen(&spaces, "train.west"), Look::Kept(strangers));
+    }
+
+    #[test]
     fn near_names_are_ones_own_only() {
         let spaces = [space("lab", "fraud-gnn", "alice"), space("lab", "frud-gnm", "bo")];
         assert_eq!(seen(&spaces, "frud-gnn"), Look::Unknown(vec!["fraud-gnn".to_owned()]));
@@ -181,7 +189,8 @@ mod tests {
     #[test]
     fn a_denied_space_is_no_candidate() {
         let own = space("lab", "train", "alice");
-        let denial = Denial { user: named("alice"), space: Some(named("train")), reason: String::new() };
+        let space = Some(named("train"));
+        let denial = Denial { user: named("alice"), domain: None, space, reason: String::new() };
         let policy = AccessPolicy { denials: vec![denial], ..Default::default() };
         let found = look(&policy, &user("alice", "alice"), vec![own.clone()], &named("train"), NOW);
         assert_eq!(found, Look::Kept(own));

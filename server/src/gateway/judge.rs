@@ -134,7 +134,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_denial_ends_the_sessions_it_is_about() {
         let (scene, alice, _) = scene();
-        let denial = Denial { user: alice.name.clone(), space: None, reason: "left".to_owned() };
+        let reason = "left".to_owned();
+        let denial = Denial { user: alice.name.clone(), domain: None, space: None, reason };
         scene.policy.send_replace(Arc::new(AccessPolicy { denials: vec![denial], ..Default::default() }));
         let denied = EndReason::NoLongerAllowed(Because::Denied("left".to_owned()));
         assert_eq!(ends(&scene), [Some(denied), None]);

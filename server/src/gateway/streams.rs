@@ -76,7 +76,7 @@ impl Streams {
     ) -> Result<Stream, OpenError> {
         let begun = self.clock.elapsed();
         let id = StreamId::generate();
-        let owner = space.owner.as_ref().is_some_and(|owner| user.profiles.contains(owner));
+        let owner = user.owns(space);
         let recorded = self.recorded(space.id).await;
         let (place, used) =
             (self.budget.take(space.id, id, &user.name, owner, recorded)).map_err(OpenError::NoFreeStream)?;
