@@ -1,5 +1,6 @@
 //! The composition root: configuration to parts, parts to listeners and jobs; readiness, drain, stop.
 
+pub mod certificates;
 pub mod sessions;
 
 use std::collections::HashMap;
@@ -117,7 +118,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let replica = ReplicaId::generate();
     let store = Store::open(url).await.context("the database")?;
     let sealing = SealingKey::new(config.secrets.key()?.expose())?;
-    let host_key = host_key(&store, &sealing).await?;
+    let host_key = sealed_key(&store, &sealing, HOST_KEY).await.context("the SSH host key")?;
     let spool = config.data_dir.join("spool");
     let recorder = Recorder::open(store.clone(), &spool, DEFAULT_SPOOL_BYTES, Arc::clone(&clock))
         .context("the spool")?;
@@ -154,6 +155,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let beside = gateway.clone();
     tracker.spawn(async move { beside.run().await });
 
+    let authorities = certificates::authorities(&store, &sealing, config).await?;
     let ssh_listener = bind("ssh.listen", config.ssh.listen).await?;
     let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let (ssh_address, ops_address) = (ssh_listener.local_addr()?, ops_listener.local_addr()?);
@@ -163,6 +165,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
+        certificates: authorities,
         clock: Arc::clone(&clock),
         settings: ssh_settings,
         flow: flow_limits(config),
@@ -257,8 +260,8 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The SSH host key that all replicas share, made by the first and kept sealed in the database.
-async fn host_key(store: &Store, sealing: &SealingKey) -> Result<PrivateKey> {
+/// An Ed25519 key that all replicas share, made by the first and kept sealed in the database.
+async fn sealed_key(store: &Store, sealing: &SealingKey, name: &str) -> Result<PrivateKey> {
     let make = || {
         let pair = Ed25519Keypair::from_seed(&rand::random());
         let key = PrivateKey::new(KeypairData::Ed25519(pair), "spaceport");
@@ -267,8 +270,8 @@ async fn host_key(store: &Store, sealing: &SealingKey) -> Result<PrivateKey> {
             .map(|text| text.as_bytes().to_vec())
             .unwrap_or_default()
     };
-    let sealed = store.sealed(HOST_KEY, make, sealing).await.context("the SSH host key")?;
-    PrivateKey::from_openssh(sealed.expose_secret()).context("the SSH host key")
+    let sealed = store.sealed(name, make, sealing).await?;
+    Ok(PrivateKey::from_openssh(sealed.expose_secret())?)
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {

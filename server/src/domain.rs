@@ -6,6 +6,7 @@ pub mod audit;
 pub mod ending;
 pub mod ids;
 pub mod names;
+pub mod network;
 pub mod ports;
 pub mod record;
 pub mod space;

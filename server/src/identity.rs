@@ -3,6 +3,7 @@
 //! For now everybody is listed in the configuration file; sign-in by OIDC comes behind the same interface.
 //! What is *not* here: what a person may do with a space (`domain::access`), and SSH itself (`ssh`).
 
+pub mod certificates;
 mod people;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use russh::keys::PublicKey;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use self::certificates::Claim;
 use self::people::People;
 use crate::config::ConfiguredUser;
 use crate::domain::ids::UserId;
@@ -66,6 +68,17 @@ impl Identity {
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
         self.people.borrow().by_id(id)
+    }
+
+    /// Whom a certificate's principal claims to be.
+    #[must_use]
+    pub fn claimed(&self, claim: &Claim) -> Option<Arc<User>> {
+        let people = self.people.borrow();
+        match claim {
+            Claim::Id(id) => people.by_id(*id),
+            Claim::Name(name) => people.named(|known| known == name),
+            Claim::Email(name) => people.named(|known| known.as_str().eq_ignore_ascii_case(name.as_str())),
+        }
     }
 
     /// Tells of every later change of the list.

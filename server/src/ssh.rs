@@ -42,6 +42,7 @@ use crate::domain::ports::Clock;
 use crate::gateway::Gateway;
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::identity::Identity;
+use crate::identity::certificates::Certificates;
 
 /// How people reach this gateway: what messages tell them to type.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub struct Parts {
     pub gateway: Gateway,
     /// Who people are.
     pub identity: Identity,
+    /// Whose certificates are taken.
+    pub certificates: Certificates,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How it is called, and how much it takes on.
@@ -77,6 +80,7 @@ pub struct Ssh {
 struct Shared {
     gateway: Gateway,
     identity: Identity,
+    certificates: Certificates,
     clock: Arc<dyn Clock>,
     address: Address,
     settings: config::Ssh,
@@ -90,10 +94,11 @@ impl Ssh {
     /// Puts a server together; it does nothing until it is told to [`serve`](Self::serve).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { gateway, identity, clock, settings, flow, budget, host_keys } = parts;
+        let Parts { gateway, identity, certificates, clock, settings, flow, budget, host_keys } = parts;
         let shared = Shared {
             gateway,
             identity,
+            certificates,
             clock,
             address: Address {
                 host: settings.public_host.clone(),

@@ -176,6 +176,16 @@ impl World {
         run(command, &[]).await
     }
 
+    /// Runs `spaceport` with these arguments and the gateway's own environment, as an operator would beside it.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn operator(&self, arguments: &[&str]) -> Result<crate::client::Done> {
+        let mut command = Command::new(crate::gateway::binary("spaceport")?);
+        command.args(arguments).envs(self.environment.iter().cloned());
+        run(command, &[]).await
+    }
+
     /// One column of one row, as text; nothing where there is no row or no value.
     ///
     /// # Errors

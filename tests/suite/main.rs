@@ -4,6 +4,7 @@
 
 mod architecture;
 mod aws_side;
+mod certificates;
 mod endings;
 mod refusals;
 mod replicas;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::certificates::Certificates;
 use super::reader::Section;
 
 /// Where the gateway listens for SSH, how it is called, and how much of it one client gets.
@@ -31,6 +32,8 @@ pub struct Ssh {
     pub max_connections: u32,
     /// Channels on one connection.
     pub max_channels_per_connection: u32,
+    /// Whose certificates are taken.
+    pub certificates: Certificates,
 }
 
 impl Ssh {
@@ -57,6 +60,7 @@ impl Ssh {
             max_startups_per_source: section.count("max_startups_per_source", 1..=10_000, 20),
             max_connections: section.count("max_connections", 1..=100_000, 2_000),
             max_channels_per_connection: section.count("max_channels_per_connection", 1..=1_000, 64),
+            certificates: Certificates::read(section.section("certificates")),
         };
         section.finish();
         settings

@@ -215,3 +215,27 @@ fn an_own_key_is_made_once_and_is_private() {
     let mode = std::fs::metadata(data_dir.join("secret.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn faults_of_authorities_say_what_to_write_instead() {
+    let ca = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let text = format!(
+        "{LEAST}\n[ssh.certificates]\nlifetime_s = 1\nrevoked_serials = [\"x\"]\nrevoked_keys = [\"MD5:00\"]\n\
+         [[ssh.certificates.trusted]]\nname = \"a\"\nkey = \"{ca}\"\nprincipals = \"user\"\n\
+         [[ssh.certificates.trusted]]\nname = \"b\"\nkey = \"{ca}\"\nprincipals = {{ smith = \"no name\" }}\n\
+         [[ssh.certificates.trusted]]\nname = \"c\"\nkey = \"{ca}\"\nprincipals = \"name\"\n\
+         [[ssh.certificates.trusted]]\nname = \"d\"\nkey = \"{ca}\"\nprincipals = \"email\"\n"
+    );
+    let places: Vec<String> = faults(load(&text)).into_iter().map(|fault| fault.place).collect();
+    assert_eq!(
+        places,
+        [
+            "ssh.certificates.trusted[0].principals",
+            "ssh.certificates.trusted[1].principals",
+            "ssh.certificates.lifetime_s",
+            "ssh.certificates.revoked_serials[0]",
+            "ssh.certificates.revoked_keys[0]",
+            "ssh.certificates.trusted",
+        ]
+    );
+}

@@ -7,7 +7,7 @@ use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
 use crate::config::ConfiguredUser;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{UserId, UserName};
 use crate::domain::user::User;
 
 /// The users in force. A key belongs to one person: the configuration sees to that.
@@ -32,6 +32,13 @@ impl People {
 
     pub(super) fn by_id(&self, id: UserId) -> Option<Arc<User>> {
         self.by_id.get(&id).cloned()
+    }
+
+    /// The one person whose name is meant; nobody if it could be several.
+    pub(super) fn named(&self, is_meant: impl Fn(&UserName) -> bool) -> Option<Arc<User>> {
+        let mut meant = self.by_id.values().filter(|user| is_meant(&user.name));
+        let user = meant.next()?;
+        meant.next().is_none().then(|| user.clone())
     }
 }
 

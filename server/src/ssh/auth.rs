@@ -1,23 +1,34 @@
-//! Who a client is: its key, once it has signed with it. Nothing else is taken.
+//! Who a client is: its key or its certificate, once it has signed with it. Nothing else is taken.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use russh::server::{Auth, Handle};
 use russh::{MethodKind, MethodSet};
+use tracing::info;
 
-use super::client::{Client, Proven};
-use super::connection::Attempts;
+use super::client::{Client, Credential, Proven};
+use super::connection::{Attempts, UNKNOWN_KEY};
 use super::{Shared, algorithms, messages};
 use crate::domain::ids::ConnectionId;
 use crate::domain::user::User;
 use crate::gateway::Connection;
+use crate::identity::certificates::Permits;
 
 /// The longest version line that is kept of a client.
 const VERSION_LEN: usize = 128;
 /// Why a key was refused, as audit rows have it.
 const SUSPENDED: &str = "suspended";
+
+/// Who signed, and with what.
+struct Proof {
+    user: Arc<User>,
+    credential: Credential,
+    permits: Permits,
+    fingerprint: String,
+    login: String,
+}
 
 /// A connection that is proving who it is.
 pub(super) struct Login {
@@ -25,7 +36,7 @@ pub(super) struct Login {
     id: ConnectionId,
     address: IpAddr,
     attempts: Arc<Attempts>,
-    proven: Option<(Arc<User>, PublicKey, String)>,
+    proven: Option<Proof>,
 }
 
 impl Login {
@@ -43,16 +54,62 @@ impl Login {
         self.id
     }
 
-    /// A key that is offered: whether signing with it is worth the trouble.
+    /// A key that is offered: whether signing with it is worth the trouble. russh does not say whether a certificate
+    /// came with it, so where certificates are taken, any key may be a certified one.
     pub(super) fn offered(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
-        if self.user(login, key, algorithm).is_some() { Auth::Accept } else { refused() }
+        match self.user(key, algorithm) {
+            Ok(_) => Auth::Accept,
+            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() => Auth::Accept,
+            Err(why) => self.refuse(login, key, why),
+        }
     }
 
     /// A key that has signed.
     pub(super) fn signed(&mut self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
-        let Some(user) = self.user(login, key, algorithm) else { return refused() };
-        self.proven = Some((user, key.clone(), login.to_owned()));
-        Auth::Accept
+        match self.user(key, algorithm) {
+            Ok(user) => {
+                self.proven = Some(Proof {
+                    user,
+                    credential: Credential::Key(key.clone()),
+                    permits: Permits::ALL,
+                    fingerprint: fingerprint(key),
+                    login: login.to_owned(),
+                });
+                Auth::Accept
+            }
+            Err(why) => self.refuse(login, key, why),
+        }
+    }
+
+    /// A certificate whose key has signed. [`Self::offered`] has seen the algorithm.
+    pub(super) fn certified(&mut self, login: &str, certificate: &Certificate) -> Auth {
+        let shared = &self.shared;
+        let key = PublicKey::new(certificate.public_key().clone(), "");
+        let find = |claim: &_| shared.identity.claimed(claim);
+        let checked = shared.certificates.check(certificate, shared.clock.now(), self.address, find);
+        let why = match checked {
+            Ok(accepted) if accepted.user.suspended => SUSPENDED,
+            Err(reason) => reason.words(),
+            Ok(accepted) => {
+                info!(
+                    connection.id = %self.id,
+                    user.name = %accepted.user.name,
+                    certificate.authority = accepted.authority,
+                    certificate.serial = certificate.serial(),
+                    certificate.id = messages::clean(certificate.key_id()),
+                    "certificate taken"
+                );
+                self.proven = Some(Proof {
+                    user: accepted.user,
+                    credential: Credential::Certificate,
+                    permits: accepted.permits,
+                    fingerprint: fingerprint(&key),
+                    login: login.to_owned(),
+                });
+                return Auth::Accept;
+            }
+        };
+        self.refuse(login, &key, why)
     }
 
     /// The dialogue in which a client that has no key of ours is told what to do. It asks nothing and admits nobody.
@@ -64,36 +121,43 @@ impl Login {
         }
         let words = match self.attempts.last() {
             (_, SUSPENDED) => messages::suspended(),
-            (key, _) => messages::unknown_key(key.as_deref()),
+            (key, UNKNOWN_KEY | "") => messages::unknown_key(key.as_deref()),
+            (key, why) => messages::not_taken(why, key.as_deref()),
         };
         Auth::Partial { name: "".into(), instructions: words.render("\n").into(), prompts: Vec::new().into() }
     }
 
     /// The client that has proved who it is; nothing if russh lets somebody in whom we did not.
     pub(super) fn client(&mut self, version: &[u8], handle: Handle) -> Option<Arc<Client>> {
-        let (user, key, login) = self.proven.take()?;
+        let Proof { user, credential, permits, fingerprint, login } = self.proven.take()?;
         let version: String = String::from_utf8_lossy(version).chars().take(VERSION_LEN).collect();
         let connection = Connection {
             id: self.id,
             address: self.address,
             client_version: messages::clean(&version),
-            key_fingerprint: fingerprint(&key),
+            key_fingerprint: fingerprint,
             authenticated_at: self.shared.clock.now(),
         };
-        Some(Client::new(self.shared.clone(), Proven { user, key, login, connection }, handle))
+        Some(Client::new(
+            self.shared.clone(),
+            Proven { user, credential, permits, login, connection },
+            handle,
+        ))
     }
 
-    /// The user whose key this is, if it may be used like this.
-    fn user(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Arc<User>> {
-        let user = self.shared.identity.user_for_key(key);
-        let why = match &user {
-            _ if !algorithms::is_taken(algorithm) => "algorithm not taken",
-            None => "unknown key",
-            Some(user) if user.suspended => SUSPENDED,
-            Some(_) => return user,
-        };
+    /// The user whose key this is, if it may be used like this, and otherwise why not.
+    fn user(&self, key: &PublicKey, algorithm: &Algorithm) -> Result<Arc<User>, &'static str> {
+        match self.shared.identity.user_for_key(key) {
+            _ if !algorithms::is_taken(algorithm) => Err("algorithm not taken"),
+            None => Err(UNKNOWN_KEY),
+            Some(user) if user.suspended => Err(SUSPENDED),
+            Some(user) => Ok(user),
+        }
+    }
+
+    fn refuse(&self, login: &str, key: &PublicKey, why: &'static str) -> Auth {
         self.attempts.note(login, fingerprint(key), why);
-        None
+        refused()
     }
 }
 

@@ -28,6 +28,9 @@ const LETTING_GO: Duration = Duration::from_secs(5);
 /// Keys of a refused login that are remembered.
 const KEYS: usize = 5;
 
+/// Why a key was refused that belongs to nobody.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
 /// What has been tried on a connection that has not authenticated.
 #[derive(Default)]
 pub(super) struct Attempts(Mutex<Refusal>);
@@ -37,7 +40,10 @@ impl Attempts {
     pub(super) fn note(&self, login: &str, key: String, why: &'static str) {
         let mut refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         refusal.login = messages::clean(login);
-        refusal.why = why;
+        // A client that tries a certificate and then its bare key is to hear of the certificate.
+        if refusal.why.is_empty() || why != UNKNOWN_KEY {
+            refusal.why = why;
+        }
         if refusal.keys.len() < KEYS && !refusal.keys.contains(&key) {
             refusal.keys.push(key);
         }

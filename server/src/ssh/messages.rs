@@ -49,7 +49,18 @@ pub(super) fn unknown_key(fingerprint: Option<&str>) -> Message {
     if let Some(fingerprint) = fingerprint {
         message = message.field("Key:", fingerprint);
     }
-    message.next("ask an admin to add your public key to your user, then connect again.")
+    message
+        .next("ask an admin to add your public key to your user, then connect again.")
+        .more("If you have a certificate, see whether it has expired.")
+}
+
+/// For somebody whose certificate, or whose way of signing, is not taken.
+pub(super) fn not_taken(why: &str, fingerprint: Option<&str>) -> Message {
+    let mut message = Message::new("you are not let in.").why(format!("{why}."));
+    if let Some(fingerprint) = fingerprint {
+        message = message.field("Key:", fingerprint);
+    }
+    message.next("get a new certificate, or ask an admin to add your key.")
 }
 
 /// For somebody whom an admin keeps out.
