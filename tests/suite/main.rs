@@ -5,6 +5,7 @@
 mod architecture;
 mod aws_side;
 mod certificates;
+mod doors;
 mod endings;
 mod refusals;
 mod replicas;

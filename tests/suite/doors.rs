@@ -1,0 +1,84 @@
+//! The way in: keys, agents, and what stands before them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use spaceport_tests::client::{Agent, Client, Done, run};
+use spaceport_tests::until::until;
+use spaceport_tests::world::{SPACES, Wish, World};
+use tokio::process::Command;
+
+/// A new key, without anybody's name on it.
+async fn new_key(world: &World, name: &str, kind: &[&str]) -> Result<PathBuf> {
+    let path = world.folder().join(name);
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-N", "", "-C", name, "-f"]).arg(&path).args(kind);
+    run(keygen, &[]).await?.well()?;
+    Ok(path)
+}
+
+/// `ssh` with these options instead of the laptop's one key.
+async fn ssh_with(client: &Client, options: &[&str], agent: Option<&Agent>) -> Result<Done> {
+    let mut ssh = client.command("ssh");
+    if let Some(agent) = agent {
+        ssh.env("SSH_AUTH_SOCK", &agent.socket);
+    }
+    for option in options {
+        ssh.args(["-o", option]);
+    }
+    run(
+        {
+            ssh.args(["demo", "echo hi"]);
+            ssh
+        },
+        &[],
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_whose_ninth_key_is_the_known_one_connects_without_a_prompt() -> Result<()> {
+    let world = World::start().await?;
+    let agent = Agent::start(world.folder()).await?;
+    for n in 1..=8 {
+        agent.add(&new_key(&world, &format!("unknown-{n}"), &["-t", "ed25519"]).await?).await?;
+    }
+    agent.add(&world.client.key()).await?;
+    let everything = ["IdentityFile=none", "IdentitiesOnly=no", "NumberOfPasswordPrompts=0"];
+    // More often than failed logins are free: none of these is one.
+    for turn in 0..12 {
+        let done = ssh_with(&world.client, &everything, Some(&agent)).await?.well()?;
+        assert_eq!((done.text().as_str(), done.stderr.as_str()), ("hi\n", ""), "turn {turn}");
+    }
+    world.expect("SELECT count(*) FROM audit WHERE kind = 'auth.refused'", "0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_key_that_is_listed_lets_in_and_sha_1_does_not() -> Result<()> {
+    let world = World::start().await?;
+    let kinds: [(&str, &[&str]); 4] = [
+        ("rsa", &["-t", "rsa", "-b", "3072"]),
+        ("p256", &["-t", "ecdsa", "-b", "256"]),
+        ("p384", &["-t", "ecdsa", "-b", "384"]),
+        ("p521", &["-t", "ecdsa", "-b", "521"]),
+    ];
+    let mut listed = world.client.public_key()?;
+    for (name, kind) in kinds {
+        let public = new_key(&world, name, kind).await?.with_extension("pub");
+        listed += &format!("\", \"{}", std::fs::read_to_string(public)?.trim());
+    }
+    let only = world.client.public_key()?;
+    world.reconfigure(|text| text.replace(&only, &listed)).await?;
+    let by = |name: &str| format!("IdentityFile={}", world.folder().join(name).display());
+    // The last one given is tried after the laptop's own, so that one must go.
+    for (name, _) in kinds {
+        let identity = by(name);
+        let done =
+            ssh_with(&world.client, &[&identity, "PubkeyAcceptedAlgorithms=-ssh-ed25519"], None).await?;
+        assert_eq!(done.well()?.text(), "hi\n", "{name}");
+    }
+    let sha_1 = ssh_with(&world.client, &[&by("rsa"), "PubkeyAcceptedAlgorithms=ssh-rsa"], None).await?;
+    ensure!(sha_1.code == 255 && sha_1.stderr.contains("Permission denied"), "{sha_1:?}");
+    Ok(())
+}
