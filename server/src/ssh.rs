@@ -10,6 +10,7 @@
 mod admission;
 mod algorithms;
 mod auth;
+mod backoff;
 mod channel;
 mod client;
 mod command;
@@ -21,6 +22,7 @@ mod listener;
 mod messages;
 mod opening;
 mod progress;
+mod rate;
 mod refusals;
 mod relay;
 mod remote;
@@ -37,6 +39,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backoff::{Backoff, Pace};
+use self::rate::Handshakes;
 use crate::config;
 use crate::domain::ports::Clock;
 use crate::gateway::Gateway;
@@ -88,6 +92,8 @@ struct Shared {
     budget: ProcessBudget,
     config: Arc<russh::server::Config>,
     refusals: Mutex<refusals::Refusals>,
+    backoff: Mutex<Backoff>,
+    handshakes: Mutex<Handshakes>,
 }
 
 impl Ssh {
@@ -95,6 +101,8 @@ impl Ssh {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { gateway, identity, certificates, clock, settings, flow, budget, host_keys } = parts;
+        let pace = Pace { free: settings.failures_free, longest: settings.backoff_longest };
+        let handshakes = Handshakes::new(settings.handshakes_per_s_per_source);
         let shared = Shared {
             gateway,
             identity,
@@ -109,6 +117,8 @@ impl Ssh {
             budget,
             config: Arc::new(algorithms::server_config(host_keys)),
             refusals: Mutex::default(),
+            backoff: Mutex::new(Backoff::new(pace)),
+            handshakes: Mutex::new(handshakes),
         };
         Self { shared: Arc::new(shared) }
     }

@@ -46,6 +46,8 @@ pub struct Wish {
     pub streams: Options,
     /// More lines for the domain in the gateway's configuration.
     pub domain: String,
+    /// More lines for its section on SSH.
+    pub ssh: String,
     /// More lines for the gateway's configuration.
     pub gateway: String,
 }
@@ -101,10 +103,8 @@ impl World {
         let bo = Client::new(&folder.path().join("bo")).await?;
         let config = folder.path().join("spaceport.toml");
         let settings = Settings::of(&account, folder.path().join("data"));
-        std::fs::write(
-            &config,
-            settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.domain, &wish.gateway)?,
-        )?;
+        let text = settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.domain, &wish.gateway)?;
+        std::fs::write(&config, text.replacen("[ssh]\n", &format!("[ssh]\n{}", wish.ssh), 1))?;
         let network = Proxy::to(&socket_of(&postgres)?).await?;
         let mut environment = settings.environment();
         environment.push(("DATABASE_URL".to_owned(), through(&network, &postgres)?));

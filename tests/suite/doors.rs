@@ -82,3 +82,31 @@ async fn every_kind_of_key_that_is_listed_lets_in_and_sha_1_does_not() -> Result
     ensure!(sha_1.code == 255 && sha_1.stderr.contains("Permission denied"), "{sha_1:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_refusals_wait_after_many_failed_logins() -> Result<()> {
+    let ssh = "failures_free = 0\nbackoff_longest_s = 60\n".to_owned();
+    let world = World::with(Wish { ssh, ..Wish::default() }).await?;
+    let stranger = Client::new(&world.folder().join("stranger")).await?;
+    stranger.configure(world.gateway.ssh, SPACES)?;
+    let failed = async || -> Result<Duration> {
+        let began = tokio::time::Instant::now();
+        let done = stranger.ssh(["demo", "true"]).await?;
+        ensure!(done.code == 255, "{done:?}");
+        Ok(began.elapsed())
+    };
+    for _ in 0..6 {
+        failed().await?;
+    }
+    // The seventh waits 8 s. The office's own key, from the same address and for the same space, does not.
+    let refused = async { failed().await };
+    let let_in = async {
+        let began = tokio::time::Instant::now();
+        world.client.ssh(["demo", "echo hi"]).await?.well()?;
+        anyhow::Ok(began.elapsed())
+    };
+    let (refused, let_in) = tokio::try_join!(refused, let_in)?;
+    ensure!(refused >= Duration::from_secs(8), "a refusal came after {refused:?}");
+    ensure!(let_in < refused, "let in after {let_in:?}, refused after {refused:?}");
+    Ok(())
+}

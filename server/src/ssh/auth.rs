@@ -9,7 +9,7 @@ use russh::{MethodKind, MethodSet};
 use tracing::info;
 
 use super::client::{Client, Credential, Proven};
-use super::connection::{Attempts, UNKNOWN_KEY};
+use super::connection::{Attempts, UNKNOWN_KEY, lock};
 use super::{Shared, algorithms, messages};
 use crate::domain::ids::ConnectionId;
 use crate::domain::user::User;
@@ -36,6 +36,8 @@ pub(super) struct Login {
     id: ConnectionId,
     address: IpAddr,
     attempts: Arc<Attempts>,
+    /// Whether a refusal was held back already.
+    waited: bool,
     proven: Option<Proof>,
 }
 
@@ -46,12 +48,25 @@ impl Login {
         address: IpAddr,
         attempts: Arc<Attempts>,
     ) -> Self {
-        Self { shared, id, address, attempts, proven: None }
+        Self { shared, id, address, attempts, waited: false, proven: None }
     }
 
     /// The connection.
     pub(super) const fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// The answer, held back if it is the connection's first refusal and too many logins from there, or as this name,
+    /// have failed of late. What proves itself never waits.
+    pub(super) async fn paced(&mut self, login: &str, answer: Auth) -> Auth {
+        if answer == Auth::Accept || self.waited {
+            return answer;
+        }
+        self.waited = true;
+        let shared = &self.shared;
+        let wait = lock(&shared.backoff).wait(self.address, &messages::clean(login), shared.clock.elapsed());
+        shared.clock.sleep(wait).await;
+        answer
     }
 
     /// A key that is offered: whether signing with it is worth the trouble. russh does not say whether a certificate

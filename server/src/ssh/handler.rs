@@ -1,5 +1,5 @@
 //! russh's callbacks. Each answers at once: whatever takes time goes to a task, since one slow callback would stop
-//! every channel of the connection.
+//! every channel of the connection. Only refusals of a login may wait: before it there is no channel.
 
 use std::sync::Arc;
 
@@ -79,11 +79,13 @@ impl Callbacks for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.login.offered(user, offer.public_key, offer.algorithm))
+        let answer = self.login.offered(user, offer.public_key, offer.algorithm);
+        Ok(self.login.paced(user, answer).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        Ok(self.login.signed(user, key.public_key, key.algorithm))
+        let answer = self.login.signed(user, key.public_key, key.algorithm);
+        Ok(self.login.paced(user, answer).await)
     }
 
     async fn auth_openssh_certificate(
@@ -91,7 +93,8 @@ impl Callbacks for Handler {
         user: &str,
         certificate: &Certificate,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.login.certified(user, certificate))
+        let answer = self.login.certified(user, certificate);
+        Ok(self.login.paced(user, answer).await)
     }
 
     async fn auth_keyboard_interactive<'a>(

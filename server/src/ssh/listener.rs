@@ -57,7 +57,7 @@ pub(super) async fn accept(
             }
         };
         pause = PAUSE;
-        let Some(place) = door.admit(peer.ip()) else {
+        let Some(place) = door.admit(peer.ip(), shared.clock.elapsed()) else {
             turn_away(&stream, peer);
             continue;
         };
