@@ -22,6 +22,7 @@ mod listener;
 mod messages;
 mod opening;
 mod progress;
+mod proxy;
 mod rate;
 mod refusals;
 mod relay;

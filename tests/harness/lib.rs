@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
 pub mod account;
+pub mod balancer;
 pub mod client;
 pub mod gateway;
 pub mod proxy;

@@ -136,12 +136,12 @@ async fn certificates_are_refused_each_for_its_reason() -> Result<()> {
             &["-n", "alice", "-O", "source-address=192.0.2.0/24,2001:db8::/32"],
             "certificate not valid from this address",
         ),
+        (rsa, &["-t", "ssh-rsa", "-n", "a-smith"], "certificate signed with an unsupported algorithm"),
         // A host's certificate the client does not even offer.
         (corp, &["-h", "-n", "alice"], "unknown key"),
         // These russh turns away by itself, without a word to us: the bare key that follows is what is seen.
         (corp, &["-n", "alice", "-V", "20200101:20200102"], "unknown key"),
         (corp, &["-n", "alice", "-V", "+1h:+2h"], "unknown key"),
-        (rsa, &["-t", "ssh-rsa", "-n", "a-smith"], "unknown key"),
     ];
     for (authority, arguments, reason) in cases {
         authority.certify(&stage.laptop, arguments).await?;

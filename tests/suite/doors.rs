@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use spaceport_tests::balancer::{Balancer, header};
 use spaceport_tests::client::{Agent, Client, Done, run};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{SPACES, Wish, World};
@@ -109,4 +110,47 @@ async fn only_refusals_wait_after_many_failed_logins() -> Result<()> {
     ensure!(refused >= Duration::from_secs(8), "a refusal came after {refused:?}");
     ensure!(let_in < refused, "let in after {let_in:?}, refused after {refused:?}");
     Ok(())
+}
+
+/// A world behind a load balancer on loopback.
+async fn balanced(from: &str) -> Result<World> {
+    let ssh = format!("proxy_protocol_from = [\"{from}\"]\n");
+    World::with(Wish { ssh, ..Wish::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_behind_a_listed_balancer_are_known_by_their_own_address() -> Result<()> {
+    let world = balanced("127.0.0.0/8").await?;
+    let balancer = Balancer::start(world.gateway.ssh, header([203, 0, 113, 9], 40_000)).await?;
+    world.client.configure(balancer.address, &["demo"])?;
+    assert_eq!(world.client.ssh(["demo", "echo hi"]).await?.well()?.text(), "hi\n");
+    world.expect("SELECT host(client_address) FROM sessions", "203.0.113.9").await?;
+    // Its health checks speak for itself.
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec();
+    let checks = Balancer::start(world.gateway.ssh, local).await?;
+    world.client.configure(checks.address, &["demo"])?;
+    assert_eq!(world.client.ssh(["demo", "echo hi"]).await?.well()?.text(), "hi\n");
+    world
+        .expect("SELECT host(client_address) FROM sessions ORDER BY started_at DESC LIMIT 1", "127.0.0.1")
+        .await?;
+    // Whoever comes from there without a header is closed, and the log says so.
+    world.client.configure(world.gateway.ssh, &["demo"])?;
+    let bare = world.client.ssh(["demo", "true"]).await?;
+    assert_eq!(bare.code, 255, "{bare:?}");
+    let line = "a load balancer did not say for whom it connects";
+    until(line, Duration::from_secs(10), async || {
+        Ok(world.gateway.log()?.iter().any(|l| l["message"] == line).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_from_elsewhere_is_never_read() -> Result<()> {
+    let world = balanced("192.0.2.0/24").await?;
+    assert_eq!(world.client.ssh(["demo", "echo hi"]).await?.well()?.text(), "hi\n");
+    let balancer = Balancer::start(world.gateway.ssh, header([203, 0, 113, 9], 40_000)).await?;
+    world.client.configure(balancer.address, &["demo"])?;
+    let done = world.client.ssh(["-o", "ConnectTimeout=10", "demo", "true"]).await?;
+    assert_eq!(done.code, 255, "{done:?}");
+    world.expect("SELECT count(*) FROM sessions WHERE host(client_address) <> '127.0.0.1'", "0").await
 }

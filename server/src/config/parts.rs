@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use super::certificates::Certificates;
 use super::reader::Section;
+use crate::domain::network::Network;
 
 /// Where the gateway listens for SSH, how it is called, and how much of it one client gets.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct Ssh {
     pub failures_free: u32,
     /// The longest that a refusal is held back.
     pub backoff_longest: Duration,
+    /// Load balancers that say in a PROXY header for whom they connect.
+    pub proxy_protocol_from: Vec<Network>,
     /// Connections in all.
     pub max_connections: u32,
     /// Channels on one connection.
@@ -67,6 +70,8 @@ impl Ssh {
             handshakes_per_s_per_source: section.count("handshakes_per_s_per_source", 1..=1_000, 10),
             failures_free: section.count("failures_free", 0..=1_000, 10),
             backoff_longest: section.seconds("backoff_longest_s", 0..=60, 5),
+            proxy_protocol_from: section
+                .list("proxy_protocol_from", "write a network such as \"10.0.0.0/8\""),
             max_connections: section.count("max_connections", 1..=100_000, 2_000),
             max_channels_per_connection: section.count("max_channels_per_connection", 1..=1_000, 64),
             certificates: Certificates::read(section.section("certificates")),
