@@ -74,7 +74,11 @@ impl Login {
     pub(super) fn offered(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         match self.user(key, algorithm) {
             Ok(_) => Auth::Accept,
-            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() => Auth::Accept,
+            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() => {
+                // Noted now: a client may leave it at asking.
+                self.attempts.note(login, fingerprint(key), UNKNOWN_KEY);
+                Auth::Accept
+            }
             Err(why) => self.refuse(login, key, why),
         }
     }
