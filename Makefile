@@ -34,7 +34,7 @@ suite: ## end-to-end tests: OpenSSH, plink, Postgres, the simulator
 	cargo build --workspace --all-targets
 	SPACEPORT_REQUESTS="$$(deploy/target-dir)/requests.json" cargo test --workspace --test suite -- --test-threads=3
 
-interop: ## boto3 and an independent data channel client against the simulator
+interop: ## boto3 and an independent data channel client against the simulator, ssh-audit against the gateway
 	tests/interop/run "$$(deploy/target-dir)/requests.json"
 
 lint: ## clippy with warnings denied, and .sqlx up to date
@@ -56,7 +56,7 @@ bench: ## measure beside an OpenSSH jump host; writes docs/benchmarks.md
 	"$$(deploy/target-dir)/release/bench" docs/benchmarks.md
 
 fuzz: ## each fuzz target for a minute
-	for target in frame handshake channel; do tests/fuzz/run $$target 60 || exit 1; done
+	for target in frame handshake channel proxy; do tests/fuzz/run $$target 60 || exit 1; done
 
 schedules: ## the data channel through a million random schedules
 	SPACEPORT_SCHEDULES=1000000 cargo test -p ssm-datachannel schedules -- --nocapture

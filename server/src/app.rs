@@ -1,6 +1,7 @@
 //! The composition root: configuration to parts, parts to listeners and jobs; readiness, drain, stop.
 
 pub mod audit;
+pub mod certificates;
 pub mod sessions;
 
 use std::net::SocketAddr;
@@ -119,7 +120,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let replica = ReplicaId::generate();
     let store = Store::open(url).await.context("the database")?;
     let sealing = SealingKey::new(config.secrets.key()?.expose())?;
-    let host_key = host_key(&store, &sealing).await?;
+    let host_key = sealed_key(&store, &sealing, HOST_KEY).await.context("the SSH host key")?;
     let chain_key = store.chain_key(&sealing).await.context("the key of the audit log's chain")?;
     let spool = config.data_dir.join("spool");
     let recorder = Recorder::open(store.clone(), &spool, DEFAULT_SPOOL_BYTES, Arc::clone(&clock))
@@ -135,6 +136,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     leasing.spawn(SealJob::new(store.clone(), Arc::clone(&clock), chain_key).run(leased.clone()));
     leasing.close();
 
+    let authorities = certificates::authorities(&store, &sealing, config).await?;
     let identity_parts = identity::Parts {
         store: store.clone(),
         sealing,
@@ -142,6 +144,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         replica,
         web: config.web.as_ref(),
         providers: &config.providers,
+        domains: &config.domains,
     };
     let identity = Identity::start(identity_parts, &config.people).await?;
     let (followed, end) = (identity.clone(), stopping.clone());
@@ -175,6 +178,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
+        certificates: authorities,
         clock: Arc::clone(&clock),
         settings: ssh_settings,
         pages: config.web.as_ref().map(|web| web.public_url.to_string()),
@@ -265,8 +269,8 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The SSH host key that all replicas share, made by the first and kept sealed in the database.
-async fn host_key(store: &Store, sealing: &SealingKey) -> Result<PrivateKey> {
+/// An Ed25519 key that all replicas share, made by the first and kept sealed in the database.
+async fn sealed_key(store: &Store, sealing: &SealingKey, name: &str) -> Result<PrivateKey> {
     let make = || {
         let pair = Ed25519Keypair::from_seed(&rand::random());
         let key = PrivateKey::new(KeypairData::Ed25519(pair), "spaceport");
@@ -275,8 +279,8 @@ async fn host_key(store: &Store, sealing: &SealingKey) -> Result<PrivateKey> {
             .map(|text| text.as_bytes().to_vec())
             .unwrap_or_default()
     };
-    let sealed = store.sealed(HOST_KEY, make, sealing).await.context("the SSH host key")?;
-    PrivateKey::from_openssh(sealed.expose_secret()).context("the SSH host key")
+    let sealed = store.sealed(name, make, sealing).await?;
+    Ok(PrivateKey::from_openssh(sealed.expose_secret())?)
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {

@@ -18,6 +18,7 @@
 //!
 //! Other variables are none of ours, even with our prefix: Kubernetes sets such ones for a service of our name.
 
+pub mod certificates;
 pub mod domains;
 mod fault;
 pub mod parts;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start};

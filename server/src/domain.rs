@@ -7,6 +7,7 @@ pub mod chain;
 pub mod ending;
 pub mod ids;
 pub mod names;
+pub mod network;
 pub mod ownership;
 pub mod ports;
 pub mod record;

@@ -2,6 +2,7 @@
 //!
 //! What is *not* here: what a person may do with a space (`domain::access`), pages (`web`), and SSH itself (`ssh`).
 
+pub mod certificates;
 mod claims;
 mod keys;
 mod people;
@@ -22,10 +23,12 @@ pub use self::people::Everybody;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
+use self::certificates::Claim;
 use self::people::People;
 use self::providers::Providers;
-use crate::config::{self, ConfiguredUser, Provider, Web};
-use crate::domain::ids::{ReplicaId, UserId};
+use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
+use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
+use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
 use crate::domain::user::{Roles, User};
 use crate::store::secrets::SealingKey;
@@ -59,6 +62,8 @@ pub struct Parts<'a> {
     pub web: Option<&'a Web>,
     /// The providers that people sign in with.
     pub providers: &'a [Provider],
+    /// The domains, for whose user profile is whose.
+    pub domains: &'a [Domain],
 }
 
 /// What the configuration file says about people.
@@ -83,6 +88,7 @@ struct Inner {
     /// How long a login may be idle, and how often a provider is asked again.
     idle: Duration,
     renew_every: Duration,
+    ownership: Vec<(DomainAlias, Ownership)>,
     listed: Mutex<Listed>,
     people: watch::Sender<Arc<People>>,
     everybody: watch::Sender<Arc<Everybody>>,
@@ -96,7 +102,7 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn start(parts: Parts<'_>, listed: &config::People) -> Result<Self, IdentityError> {
-        let Parts { store, sealing, clock, replica, web, providers } = parts;
+        let Parts { store, sealing, clock, replica, web, providers, domains } = parts;
         let providers = web
             .map(|web| Providers::new(providers, web.public_url.clone(), Arc::clone(&clock)))
             .transpose()?;
@@ -108,6 +114,10 @@ impl Identity {
             providers,
             idle: web.map_or(Duration::ZERO, |web| web.idle),
             renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),
+            ownership: domains
+                .iter()
+                .filter_map(|domain| Some((domain.alias.clone(), domain.ownership.clone()?)))
+                .collect(),
             listed: Mutex::default(),
             people: watch::Sender::new(Arc::default()),
             everybody: watch::Sender::new(Arc::default()),
@@ -145,6 +155,17 @@ impl Identity {
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
         self.inner.people.borrow().by_id(id)
+    }
+
+    /// Whom a certificate's principal claims to be.
+    #[must_use]
+    pub fn claimed(&self, claim: &Claim) -> Option<Arc<User>> {
+        let people = self.inner.people.borrow();
+        match claim {
+            Claim::Id(id) => people.by_id(*id),
+            Claim::Name(name) => people.named(|known| known == name),
+            Claim::Email(name) => people.named(|known| known.as_str().eq_ignore_ascii_case(name.as_str())),
+        }
     }
 
     /// Everybody, as known now and at every later change.
@@ -196,7 +217,7 @@ impl Identity {
         let (known, keys) = (self.inner.store.known_people().await?, self.inner.store.known_keys().await?);
         let people = {
             let listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(People::of(&listed.users, &listed.roles, &known, &keys))
+            Arc::new(People::of(&listed.users, (&listed.roles, &self.inner.ownership), &known, &keys))
         };
         self.inner.everybody.send_replace(people.everybody());
         self.inner.people.send_replace(people);

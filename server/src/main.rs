@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, and `session` and `audit` for operators.
+//! The command line: `serve`, `check`, and `session`, `audit` and `certificate` for operators.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +40,26 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Certificates of the gateway's own authority, from any machine with the server's configuration.
+    Certificate {
+        #[command(subcommand)]
+        command: CertificateCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum CertificateCommand {
+    /// Certify a person's key and print the certificate.
+    Issue {
+        /// The person.
+        #[arg(long)]
+        user: String,
+        /// The file of the public key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Print the public key of the authority.
+    Authority,
 }
 
 #[derive(Subcommand)]
@@ -122,6 +142,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+        Command::Certificate { command } => match command {
+            CertificateCommand::Issue { user, key } => app::certificates::issue(source?, &user, &key).await?,
+            CertificateCommand::Authority => app::certificates::authority(source?).await?,
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

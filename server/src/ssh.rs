@@ -10,6 +10,7 @@
 mod admission;
 mod algorithms;
 mod auth;
+mod backoff;
 mod channel;
 mod client;
 mod command;
@@ -21,6 +22,8 @@ mod listener;
 mod messages;
 mod opening;
 mod progress;
+mod proxy;
+mod rate;
 mod refusals;
 mod relay;
 mod remote;
@@ -37,11 +40,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backoff::{Backoff, Pace};
+use self::rate::Handshakes;
 use crate::config;
 use crate::domain::ports::Clock;
 use crate::gateway::Gateway;
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::identity::Identity;
+use crate::identity::certificates::Certificates;
 
 /// How people reach this gateway: what messages tell them to type.
 #[derive(Debug, Clone)]
@@ -58,6 +64,8 @@ pub struct Parts {
     pub gateway: Gateway,
     /// Who people are.
     pub identity: Identity,
+    /// Whose certificates are taken.
+    pub certificates: Certificates,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How it is called, and how much it takes on.
@@ -81,6 +89,7 @@ pub struct Ssh {
 struct Shared {
     gateway: Gateway,
     identity: Identity,
+    certificates: Certificates,
     clock: Arc<dyn Clock>,
     address: Address,
     settings: config::Ssh,
@@ -88,16 +97,22 @@ struct Shared {
     budget: ProcessBudget,
     config: Arc<russh::server::Config>,
     refusals: Mutex<refusals::Refusals>,
+    backoff: Mutex<Backoff>,
+    handshakes: Mutex<Handshakes>,
 }
 
 impl Ssh {
     /// Puts a server together; it does nothing until it is told to [`serve`](Self::serve).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { gateway, identity, clock, settings, pages, flow, budget, host_keys } = parts;
+        let Parts { gateway, identity, certificates, clock, settings, pages, flow, budget, host_keys } =
+            parts;
+        let pace = Pace { free: settings.failures_free, longest: settings.backoff_longest };
+        let handshakes = Handshakes::new(settings.handshakes_per_s_per_source);
         let shared = Shared {
             gateway,
             identity,
+            certificates,
             clock,
             address: Address {
                 host: settings.public_host.clone(),
@@ -109,6 +124,8 @@ impl Ssh {
             budget,
             config: Arc::new(algorithms::server_config(host_keys)),
             refusals: Mutex::default(),
+            backoff: Mutex::new(Backoff::new(pace)),
+            handshakes: Mutex::new(handshakes),
         };
         Self { shared: Arc::new(shared) }
     }

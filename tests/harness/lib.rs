@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
 pub mod account;
+pub mod balancer;
 pub mod browser;
 pub mod carrier;
 pub mod client;

@@ -48,6 +48,8 @@ pub struct Wish {
     pub remote_forward: bool,
     /// More lines for the domain in the gateway's configuration.
     pub domain: String,
+    /// More lines for its section on SSH.
+    pub ssh: String,
     /// More lines for the gateway's configuration.
     pub gateway: String,
 }
@@ -103,10 +105,8 @@ impl World {
         let bo = Client::new(&folder.path().join("bo")).await?;
         let config = folder.path().join("spaceport.toml");
         let settings = Settings::of(&account, folder.path().join("data"));
-        std::fs::write(
-            &config,
-            settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.domain, &wish.gateway)?,
-        )?;
+        let text = settings.configuration(&[("alice", &client), ("bo", &bo)], &wish.domain, &wish.gateway)?;
+        std::fs::write(&config, text.replacen("[ssh]\n", &format!("[ssh]\n{}", wish.ssh), 1))?;
         let network = Proxy::to(&socket_of(&postgres)?).await?;
         let mut environment = settings.environment();
         environment.push(("DATABASE_URL".to_owned(), through(&network, &postgres)?));
@@ -184,6 +184,16 @@ impl World {
         let key = self.environment.iter().filter(|(name, _)| name == "SPACEPORT_SECRET_KEY").cloned();
         let url = ("DATABASE_URL".to_owned(), self.postgres.url().expose_secret().to_owned());
         key.chain([url]).collect()
+    }
+
+    /// Runs `spaceport` with these arguments and the gateway's own environment, as an operator would beside it.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn operator(&self, arguments: &[&str]) -> Result<crate::client::Done> {
+        let mut command = Command::new(crate::gateway::binary("spaceport")?);
+        command.args(arguments).envs(self.environment.iter().cloned());
+        run(command, &[]).await
     }
 
     /// One column of one row, as text; nothing where there is no row or no value.

@@ -5,6 +5,8 @@
 mod architecture;
 mod audit;
 mod aws_side;
+mod certificates;
+mod doors;
 mod endings;
 mod flow;
 mod provider;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::certificates::Certificates;
 use super::reader::Section;
+use crate::domain::network::Network;
 
 /// Where the gateway listens for SSH, how it is called, and how much of it one client gets.
 #[derive(Debug, Clone)]
@@ -27,10 +29,20 @@ pub struct Ssh {
     pub max_startups: u32,
     /// Connections that have not logged in yet, from one address.
     pub max_startups_per_source: u32,
+    /// Key exchanges that one address gets in a second; further ones wait for their turn.
+    pub handshakes_per_s_per_source: u32,
+    /// Failed logins, from one address or as one name, after which refusals are held back.
+    pub failures_free: u32,
+    /// The longest that a refusal is held back.
+    pub backoff_longest: Duration,
+    /// Load balancers that say in a PROXY header for whom they connect.
+    pub proxy_protocol_from: Vec<Network>,
     /// Connections in all.
     pub max_connections: u32,
     /// Channels on one connection.
     pub max_channels_per_connection: u32,
+    /// Whose certificates are taken.
+    pub certificates: Certificates,
 }
 
 impl Ssh {
@@ -55,8 +67,14 @@ impl Ssh {
             login_grace: section.seconds("login_grace_s", 5..=600, 120),
             max_startups: section.count("max_startups", 1..=10_000, 100),
             max_startups_per_source: section.count("max_startups_per_source", 1..=10_000, 20),
+            handshakes_per_s_per_source: section.count("handshakes_per_s_per_source", 1..=1_000, 10),
+            failures_free: section.count("failures_free", 0..=1_000, 10),
+            backoff_longest: section.seconds("backoff_longest_s", 0..=60, 5),
+            proxy_protocol_from: section
+                .list("proxy_protocol_from", "write a network such as \"10.0.0.0/8\""),
             max_connections: section.count("max_connections", 1..=100_000, 2_000),
             max_channels_per_connection: section.count("max_channels_per_connection", 1..=1_000, 64),
+            certificates: Certificates::read(section.section("certificates")),
         };
         section.finish();
         settings

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
+use russh::keys::HashAlg;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -21,10 +21,10 @@ use crate::domain::ownership::{Claims, NoProfile, Person, assign};
 use crate::domain::user::{Profile, Role, Roles, Standing, User};
 
 /// RSA keys below this many bits are refused.
-const RSA_BITS: usize = 2048;
+const RSA_BITS: u32 = 3072;
 
 /// What the people of the file have as their provider.
-const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = "local";
 
 /// A person whom the file names. The store gives them their row.
 #[derive(Debug, Clone)]
@@ -77,17 +77,27 @@ impl FromStr for UserKey {
     fn from_str(text: &str) -> Result<Self, String> {
         let key = PublicKey::from_openssh(text.trim())
             .map_err(|error| format!("it is not a public key: {error}"))?;
-        if key.algorithm() == Algorithm::Dsa {
-            return Err("DSA keys are not accepted".to_owned());
-        }
-        if let KeyData::Rsa(rsa) = key.key_data() {
-            let bits = rsa.key_size();
-            if (bits as usize) < RSA_BITS {
-                return Err(format!("this RSA key has {bits} bits"));
-            }
-        }
+        strong_enough(key.key_data())?;
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         Ok(Self { key, fingerprint })
+    }
+}
+
+/// Whether a key is of a kind and a size that is taken from people and authorities, and if not, why.
+///
+/// # Errors
+/// With the reason, for whoever wrote the key down.
+pub fn strong_enough(key: &KeyData) -> Result<(), String> {
+    match key {
+        KeyData::Rsa(rsa) if rsa.key_size() < RSA_BITS => {
+            Err(format!("this RSA key has {} bits, and {RSA_BITS} are the least", rsa.key_size()))
+        }
+        KeyData::Rsa(_)
+        | KeyData::Ed25519(_)
+        | KeyData::SkEd25519(_)
+        | KeyData::Ecdsa(_)
+        | KeyData::SkEcdsaSha2NistP256(_) => Ok(()),
+        other => Err(format!("{} keys are not accepted", other.algorithm())),
     }
 }
 

@@ -289,3 +289,46 @@ fn an_own_key_is_made_once_and_is_private() {
     let mode = std::fs::metadata(data_dir.join("secret.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn faults_of_authorities_say_what_to_write_instead() {
+    let ca = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let text = format!(
+        "{LEAST}\n[ssh.certificates]\nlifetime_s = 1\nrevoked_serials = [\"x\"]\nrevoked_keys = [\"MD5:00\"]\n\
+         [[ssh.certificates.trusted]]\nname = \"a\"\nkey = \"{ca}\"\nprincipals = \"user\"\n\
+         [[ssh.certificates.trusted]]\nname = \"b\"\nkey = \"{ca}\"\nprincipals = {{ smith = \"no name\" }}\n\
+         [[ssh.certificates.trusted]]\nname = \"c\"\nkey = \"{ca}\"\nprincipals = \"name\"\n\
+         [[ssh.certificates.trusted]]\nname = \"d\"\nkey = \"{ca}\"\nprincipals = \"email\"\n"
+    );
+    let places: Vec<String> = faults(load(&text)).into_iter().map(|fault| fault.place).collect();
+    assert_eq!(
+        places,
+        [
+            "ssh.certificates.trusted[0].principals",
+            "ssh.certificates.trusted[1].principals",
+            "ssh.certificates.lifetime_s",
+            "ssh.certificates.revoked_serials[0]",
+            "ssh.certificates.revoked_keys[0]",
+            "ssh.certificates.trusted",
+        ]
+    );
+}
+
+#[test]
+fn keys_of_every_kind_that_is_strong_enough_are_taken() {
+    let with = |key: &str| load(&format!("{LEAST}\n[[users]]\nname='a'\nkeys=['{key}']"));
+    let point = "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32\
+                 BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfUAAAAEc3NoOg==";
+    for key in [
+        "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmAAAABHNzaDo=",
+        &format!("sk-ecdsa-sha2-nistp256@openssh.com {point}"),
+    ] {
+        assert_eq!(with(key).unwrap().people.users[0].keys.len(), 1, "{key}");
+    }
+    let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD1ls/lEbAKwKY+D+1lAKbgIySjpMGSXi9H5aIu3JpduyAOygvmmDMrrcEN\
+                 83tOZhJJ2HvNTgrimNE3Dh29bKXLHqRXT8GUTUJl6GFKUwR2TTWj3lYf7/hR8d3ItqpoS4wjrTc6ZoYld9nLlxAM//DdvD5T\
+                 7z3eoPt6tUE3YOfHhSBJpaGcDWPecC/jLXgfLI0QK6iolYwSh8GuFQvus80pOp4hUTC4wWb4GRfzRPXqvOhO1IClUuUCM4YO\
+                 GZQCjnLM9C8ThrICsha7bGgBZrRSqAhS82fBT1BORTpabj2rZh5HzXqYXtyOgI5+Jt9jMbh5LS6cC2mI3l6gHuIWJsRF";
+    let found = faults(with(short));
+    assert_eq!(found[0].reason, "this RSA key has 2048 bits, and 3072 are the least");
+}

@@ -1,6 +1,6 @@
 //! The users in force, by key and by row: from the configuration file and from sign-ins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use russh::keys::PublicKey;
@@ -9,8 +9,10 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::config::ConfiguredUser;
-use crate::domain::ids::UserId;
-use crate::domain::user::{Roles, User};
+use crate::config::people::LOCAL;
+use crate::domain::ids::{DomainAlias, UserId, UserName};
+use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, assign};
+use crate::domain::user::{Profile, Roles, User};
 use crate::store::people::{KnownKey, KnownPerson};
 
 /// Everybody, by the id of their row.
@@ -34,13 +36,15 @@ impl People {
     /// that the file gives to somebody is theirs, whoever added it since.
     pub(super) fn of(
         listed: &[(UserId, ConfiguredUser)],
-        roles: &Roles,
+        (roles, ownership): (&Roles, &[(DomainAlias, Ownership)]),
         known: &[KnownPerson],
         keys: &[KnownKey],
     ) -> Self {
         let mut by_id = Everybody::new();
+        let mut profiles = profiles(listed, ownership, known);
         for person in known {
-            if let Some(user) = user(person, roles) {
+            if let Some(mut user) = user(person, roles) {
+                user.profiles = profiles.remove(&person.id).unwrap_or_default();
                 by_id.insert(person.id, Arc::new(user));
             }
         }
@@ -80,6 +84,13 @@ impl People {
     pub(super) fn everybody(&self) -> Arc<Everybody> {
         Arc::clone(&self.by_id)
     }
+
+    /// The one person whose name is meant; nobody if it could be several.
+    pub(super) fn named(&self, is_meant: impl Fn(&UserName) -> bool) -> Option<Arc<User>> {
+        let mut meant = self.by_id.values().filter(|user| is_meant(&user.name));
+        let user = meant.next()?;
+        meant.next().is_none().then(|| user.clone())
+    }
 }
 
 /// A person of a provider's as a user. Groups that cannot be written as `provider/group` give no right to anybody.
@@ -96,6 +107,44 @@ fn user(person: &KnownPerson, roles: &Roles) -> Option<User> {
         suspended: false,
         standing: person.standing,
     })
+}
+
+/// The user profiles that the domains' rules give to people of providers. The file's people are looked at too, so that
+/// nobody gets what is theirs; their own they have from the file.
+fn profiles(
+    listed: &[(UserId, ConfiguredUser)],
+    ownership: &[(DomainAlias, Ownership)],
+    known: &[KnownPerson],
+) -> HashMap<UserId, BTreeSet<Profile>> {
+    let (nothing, mut found) = (BTreeSet::new(), HashMap::<UserId, BTreeSet<Profile>>::new());
+    let of_providers = known.iter().filter_map(|person| {
+        let claims = Claims {
+            provider: person.provider.parse().ok()?,
+            subject: person.subject.clone(),
+            name: person.name.clone(),
+            email: person.email.clone(),
+        };
+        Some((person.id, claims, &nothing))
+    });
+    let of_the_file = listed.iter().filter_map(|(id, person)| {
+        let (subject, name) = (person.subject.clone(), person.name.to_string());
+        Some((*id, Claims { provider: LOCAL.parse().ok()?, subject, name, email: None }, &person.profiles))
+    });
+    let everybody: Vec<_> = of_providers.chain(of_the_file).collect();
+    let people: Vec<Person<'_>> =
+        everybody.iter().map(|(_, claims, written)| Person { claims, written }).collect();
+    for (domain, rule) in ownership {
+        for ((id, claims, _), given) in everybody.iter().zip(assign(rule, domain, &people)) {
+            match given {
+                Ok(profile) => {
+                    found.entry(*id).or_default().insert(profile);
+                }
+                Err(NoProfile::OtherProvider | NoProfile::Written) => {}
+                Err(error) => warn!(user.name = claims.name, %domain, %error, "no user profile"),
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -157,7 +206,7 @@ mod tests {
     #[test]
     fn a_key_finds_its_user_whatever_its_comment() {
         let people =
-            People::of(&[listed("alice", &[ONE]), listed("bo", &[TWO])], &Roles::default(), &[], &[]);
+            People::of(&[listed("alice", &[ONE]), listed("bo", &[TWO])], (&Roles::default(), &[]), &[], &[]);
         let alice = people.by_key(&offered(ONE.trim_end_matches(" laptop")), NOW).unwrap();
         assert_eq!(alice.name.as_str(), "alice");
         assert_eq!(people.by_id(alice.id).unwrap(), alice);
@@ -165,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_unlisted_key_finds_nobody() {
-        let people = People::of(&[listed("alice", &[ONE])], &Roles::default(), &[], &[]);
+        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &[], &[]);
         assert_eq!(people.by_key(&offered(TWO), NOW), None);
     }
 
@@ -174,7 +223,7 @@ mod tests {
         let anna = known("anna");
         let keys = [key(anna.id, ONE, Some(NOW))];
         let roles = Roles { admin: ["okta/ml".parse().unwrap()].into(), ..Roles::default() };
-        let people = People::of(&[], &roles, &[anna], &keys);
+        let people = People::of(&[], (&roles, &[]), &[anna], &keys);
         let user = people.by_key(&offered(ONE), NOW - time::Duration::SECOND).unwrap();
         assert_eq!(user.role, Role::Admin);
         assert_eq!(user.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["okta/ml"]);
@@ -182,10 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_gives_profiles_to_people_of_its_provider_and_never_what_the_file_gave_away() {
+        let rule = Ownership { provider: "okta".parse().unwrap(), profile: "{name}".parse().unwrap() };
+        let rules = [("main".parse().unwrap(), rule)];
+        let (anna, bo) = (known("anna"), known("bo"));
+        let mut alice = listed("alice", &[]);
+        alice.1.profiles = ["main/bo".parse().unwrap()].into();
+        let ids = [anna.id, bo.id];
+        let people = People::of(&[alice], (&Roles::default(), &rules), &[anna, bo], &[]);
+        let profiles = ids
+            .map(|id| people.by_id(id).unwrap().profiles.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(profiles, [vec!["main/anna".to_owned()], vec![]]);
+    }
+
+    #[test]
     fn the_files_word_about_a_key_stands() {
         let anna = known("anna");
         let keys = [key(anna.id, ONE, None)];
-        let people = People::of(&[listed("alice", &[ONE])], &Roles::default(), &[anna], &keys);
+        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &[anna], &keys);
         assert_eq!(people.by_key(&offered(ONE), NOW).unwrap().name.as_str(), "alice");
     }
 }

@@ -11,8 +11,8 @@ use crate::gateway::flow;
 /// A refused key costs the client this much time. Users are found by a hash of their key, so there is nothing to
 /// learn from timing; this only slows guessing, and an agent with six keys must stay quick.
 const REJECTION_TIME: Duration = Duration::from_millis(200);
-/// Refused attempts on one connection: agents offer every key they have.
-const ATTEMPTS: usize = 10;
+/// Refused attempts on one connection: agents offer every key they have, and each may have a certificate beside it.
+const ATTEMPTS: usize = 24;
 /// How long a client may be silent before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How many of those questions may stay without an answer.

@@ -24,6 +24,7 @@ use crate::domain::record::Mode;
 use crate::domain::space::Space;
 use crate::domain::user::User;
 use crate::gateway::{Connection, FindError, OpenError, Session};
+use crate::identity::certificates::Permits;
 
 /// How long the channels of an ended session may take to say farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -103,7 +104,8 @@ type Begun = Arc<SetOnce<Result<Arc<Live>, Nowhere>>>;
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     pub(super) user: Arc<User>,
-    pub(super) key: PublicKey,
+    pub(super) credential: Credential,
+    pub(super) permits: Permits,
     pub(super) login: String,
     pub(super) connection: Connection,
     pub(super) handle: Handle,
@@ -125,22 +127,33 @@ pub(super) struct Client {
     disconnect: watch::Sender<Option<Message>>,
 }
 
+/// What a client logged in with.
+#[derive(Debug, Clone)]
+pub(super) enum Credential {
+    /// A key that is the person's for as long as it is listed.
+    Key(PublicKey),
+    /// A certificate: its time counts at the login, the person's standing ever after.
+    Certificate,
+}
+
 /// What a client proved, and the connection it did so on.
 pub(super) struct Proven {
     pub(super) user: Arc<User>,
-    pub(super) key: PublicKey,
+    pub(super) credential: Credential,
+    pub(super) permits: Permits,
     pub(super) login: String,
     pub(super) connection: Connection,
 }
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, proven: Proven, handle: Handle) -> Arc<Self> {
-        let Proven { user, key, login, connection } = proven;
+        let Proven { user, credential, permits, login, connection } = proven;
         let slots = shared.settings.max_channels_per_connection as usize;
         Arc::new(Self {
             shared,
             user,
-            key,
+            credential,
+            permits,
             login,
             connection,
             handle,
@@ -300,7 +313,11 @@ impl Client {
 
     /// Why the person must go, if they must.
     pub(super) fn must_go(&self) -> Option<Because> {
-        match self.shared.identity.user_for_key(&self.key) {
+        let user = match &self.credential {
+            Credential::Key(key) => self.shared.identity.user_for_key(key),
+            Credential::Certificate => self.shared.identity.user(self.user.id),
+        };
+        match user {
             Some(user) if user.id != self.user.id => Some(Because::NoLongerAUser),
             Some(user) => stands(&user, self.shared.clock.now()).err(),
             None => Some(Because::NoLongerAUser),

@@ -1,7 +1,7 @@
 //! One connection from its first byte to its last: the handshake's time limit, the client's life, the end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::Disconnect;
@@ -28,6 +28,9 @@ const LETTING_GO: Duration = Duration::from_secs(5);
 /// Keys of a refused login that are remembered.
 const KEYS: usize = 5;
 
+/// Why a key was refused that belongs to nobody.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
 /// What has been tried on a connection that has not authenticated.
 #[derive(Default)]
 pub(super) struct Attempts(Mutex<Refusal>);
@@ -37,7 +40,10 @@ impl Attempts {
     pub(super) fn note(&self, login: &str, key: String, why: &'static str) {
         let mut refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         refusal.login = messages::clean(login);
-        refusal.why = why;
+        // A client that tries a certificate and then its bare key is to hear of the certificate.
+        if refusal.why.is_empty() || why != UNKNOWN_KEY {
+            refusal.why = why;
+        }
         if refusal.keys.len() < KEYS && !refusal.keys.contains(&key) {
             refusal.keys.push(key);
         }
@@ -62,8 +68,15 @@ enum NotIn {
     Left(russh::Error),
     /// It took too long.
     Late,
+    /// It waited long, and others from the same place wanted in.
+    GaveWay,
     /// The gateway ends.
     Ending,
+}
+
+/// What a panicked holder leaves behind is still a count.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves one connection.
@@ -88,7 +101,9 @@ pub(super) async fn serve(
     let (welcome, welcomed) = oneshot::channel();
     let login = Login::new(shared.clone(), id, address, attempts.clone());
     let handler = Handler::new(login, windows, welcome);
+    let turn = lock(&shared.handshakes).wait(address, shared.clock.elapsed());
     let login = async {
+        shared.clock.sleep(turn).await;
         let mut running = run_stream(shared.config.clone(), socket, handler).await.map_err(NotIn::Left)?;
         tokio::select! {
             biased;
@@ -99,6 +114,7 @@ pub(super) async fn serve(
     let outcome: Result<(RunningSession<Handler>, Arc<Client>), NotIn> = tokio::select! {
         outcome = login => outcome,
         () = shared.clock.sleep(shared.settings.login_grace) => Err(NotIn::Late),
+        () = place.gives_way.cancelled() => Err(NotIn::GaveWay),
         () = end.cancelled() => Err(NotIn::Ending),
         () = drain.cancelled() => Err(NotIn::Ending),
     };
@@ -197,6 +213,10 @@ async fn turned_away(
             metrics::counter!(CONNECTIONS_REFUSED, "reason" => "login_grace").increment(1);
             info!(connection.id = %id, client.address = %address, "did not log in in time");
         }
+        NotIn::GaveWay => {
+            metrics::counter!(CONNECTIONS_REFUSED, "reason" => "gave_way").increment(1);
+            info!(connection.id = %id, client.address = %address, "gave way to newcomers from the same place");
+        }
         NotIn::Ending => {}
     }
     let Some(refusal) = tried else { return };
@@ -210,7 +230,8 @@ async fn turned_away(
         "login refused"
     );
     let now = shared.clock.elapsed();
-    let report = shared.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(address, refusal, now);
+    lock(&shared.backoff).failed(address, &refusal.login, now);
+    let report = lock(&shared.refusals).note(address, refusal, now);
     if let Some(report) = report {
         listener::audit_refusal(shared, report, Some(id)).await;
     }

@@ -1,8 +1,9 @@
 //! russh's callbacks. Each answers at once: whatever takes time goes to a task, since one slow callback would stop
-//! every channel of the connection.
+//! every channel of the connection. Only refusals of a login may wait: before it there is no channel.
 
 use std::sync::Arc;
 
+use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler as Callbacks, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
@@ -19,6 +20,10 @@ use crate::gateway::Purpose;
 use crate::gateway::flow::{Received, Windows};
 use crate::gateway::link::Pty;
 use crate::gateway::link::signals;
+use crate::identity::certificates::Permits;
+
+/// Why a forward is refused to the holder of a certificate without `permit-port-forwarding`.
+const NOT_CERTIFIED: &str = "Your certificate does not permit it.";
 
 /// One connection's handler.
 pub(super) struct Handler {
@@ -39,6 +44,11 @@ impl Handler {
         let client = known(self.client.as_ref())?;
         let ends = self.slots.take_on(&client, &self.windows, channel)?;
         Ok((client, ends))
+    }
+
+    /// What the client's certificate, if it came with one, lets it ask for.
+    fn permits(&self) -> Permits {
+        self.client.as_ref().map_or(Permits::ALL, |client| client.permits)
     }
 
     /// The client said what a channel is to run: a task takes over.
@@ -69,11 +79,22 @@ impl Callbacks for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.login.offered(user, offer.public_key, offer.algorithm))
+        let answer = self.login.offered(user, offer.public_key, offer.algorithm);
+        Ok(self.login.paced(user, answer).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        Ok(self.login.signed(user, key.public_key, key.algorithm))
+        let answer = self.login.signed(user, key.public_key, key.algorithm);
+        Ok(self.login.paced(user, answer).await)
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        let answer = self.login.certified(user, certificate);
+        Ok(self.login.paced(user, answer).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -121,6 +142,10 @@ impl Callbacks for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if !self.permits().forwarding {
+            reply.reject(prohibited(&messages::not_forwarded(NOT_CERTIFIED))).await;
+            return Ok(());
+        }
         match self.take_on(channel) {
             Ok((client, ends)) => {
                 self.slots.connected(ends.write.id(), ends.closed.clone());
@@ -203,7 +228,7 @@ impl Callbacks for Handler {
     ) -> Result<(), russh::Error> {
         let pty =
             Pty { term: term.to_owned(), columns, rows, pixel_width, pixel_height, modes: modes.to_vec() };
-        let granted = self.slots.ask(id, |asking| asking.pty(pty));
+        let granted = self.permits().pty && self.slots.ask(id, |asking| asking.pty(pty));
         if granted { session.channel_success(id) } else { session.channel_failure(id) }
     }
 
@@ -219,7 +244,7 @@ impl Callbacks for Handler {
     }
 
     async fn agent_request(&mut self, id: ChannelId, _session: &mut Session) -> Result<bool, russh::Error> {
-        Ok(self.slots.ask(id, Asking::agent))
+        Ok(self.permits().agent && self.slots.ask(id, Asking::agent))
     }
 
     async fn x11_request(
@@ -289,7 +314,9 @@ impl Callbacks for Handler {
         port: &mut u32,
         _session: &mut Session,
     ) -> Result<bool, russh::Error> {
-        let Some(client) = &self.client else { return Ok(false) };
+        let Some(client) = self.client.as_ref().filter(|client| client.permits.forwarding) else {
+            return Ok(false);
+        };
         let granted = remote::forward(client, address, *port).await;
         if let Some(granted) = granted {
             *port = granted;

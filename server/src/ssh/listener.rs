@@ -8,11 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::admission::Admission;
 use super::refusals::Report;
-use super::{Shared, connection, messages};
+use super::{Shared, connection, messages, proxy};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ConnectionId;
 use crate::telemetry::metrics::CONNECTIONS_REFUSED;
@@ -34,6 +34,7 @@ pub(super) async fn accept(
 ) {
     let settings = &shared.settings;
     let door = Admission::new(settings.max_startups as usize, settings.max_startups_per_source as usize);
+    let door = Arc::new(door);
     let places = Arc::new(Semaphore::new(settings.max_connections as usize));
     let mut pause = PAUSE;
     loop {
@@ -57,15 +58,41 @@ pub(super) async fn accept(
             }
         };
         pause = PAUSE;
-        let Some(place) = door.admit(peer.ip()) else {
-            turn_away(&stream, peer);
-            continue;
-        };
-        let (shared, drain, end) = (shared.clone(), drain.clone(), end.clone());
+        let (shared, door, drain, end) = (shared.clone(), door.clone(), drain.clone(), end.clone());
         tasks.spawn(async move {
-            connection::serve(shared, stream, peer, place, drain, end).await;
+            if let Some((stream, client)) = introduced(&shared, stream, peer, &end).await {
+                match door.admit(client.ip(), shared.clock.elapsed()) {
+                    Some(place) => connection::serve(shared, stream, client, place, drain, end).await,
+                    None => turn_away(&stream, client),
+                }
+            }
             drop(held);
         });
+    }
+}
+
+/// The connection with the address of its client, which a load balancer says first if the configuration lists it.
+/// What others send is never taken for a header.
+async fn introduced(
+    shared: &Shared,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    end: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
+    if !shared.settings.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
+        return Some((stream, peer));
+    }
+    let client = tokio::select! {
+        client = proxy::client(&mut stream, peer, &*shared.clock) => client,
+        () = end.cancelled() => return None,
+    };
+    match client {
+        Ok(client) => Some((stream, client)),
+        Err(error) => {
+            metrics::counter!(CONNECTIONS_REFUSED, "reason" => "proxy_header").increment(1);
+            info!(proxy.address = %peer.ip(), %error, "a load balancer did not say for whom it connects");
+            None
+        }
     }
 }
 

@@ -49,10 +49,11 @@ pub(super) fn unknown_key(fingerprint: Option<&str>, address: &Address) -> Messa
     if let Some(fingerprint) = fingerprint {
         message = message.field("Key:", fingerprint);
     }
-    match &address.pages {
+    let next = match &address.pages {
         Some(pages) => message.next(format!("add it at {pages}/keys and connect again.")),
         None => message.next("ask an admin to add your public key to your user, then connect again."),
-    }
+    };
+    next.more("If you have a certificate, see whether it has expired.")
 }
 
 /// For somebody whom nobody vouches for any more.
@@ -62,6 +63,15 @@ pub(super) fn lapsed(address: &Address) -> Message {
         Some(pages) => message.next(format!("sign in at {pages}/ and connect again.")),
         None => message.next("ask an admin."),
     }
+}
+
+/// For somebody whose certificate, or whose way of signing, is not taken.
+pub(super) fn not_taken(why: &str, fingerprint: Option<&str>) -> Message {
+    let mut message = Message::new("you are not let in.").why(format!("{why}."));
+    if let Some(fingerprint) = fingerprint {
+        message = message.field("Key:", fingerprint);
+    }
+    message.next("get a new certificate, or ask an admin to add your key.")
 }
 
 /// For somebody whom an admin keeps out.

@@ -2,6 +2,8 @@
 
 use time::OffsetDateTime;
 
+use super::apply::apply;
+use super::{Store, StoreError};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::{AuditId, ConnectionId, ReplicaId, SessionId, SpaceId, UserId};
 use crate::domain::record::Change;
@@ -21,5 +23,17 @@ pub fn audit_change(id: AuditId, at: OffsetDateTime, replica: ReplicaId, event: 
         kind: event.kind.to_owned(),
         allowed: event.allowed,
         detail: event.detail,
+    }
+}
+
+impl Store {
+    /// Writes one audit row outside of any session, as commands of operators do.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn write_audit(&self, change: &Change) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        apply(&mut connection, change).await?;
+        Ok(())
     }
 }
