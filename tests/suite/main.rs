@@ -12,6 +12,7 @@ mod flow;
 mod provider;
 mod refusals;
 mod replicas;
+mod sign_in;
 mod starting;
 mod streams;
 mod terminal;

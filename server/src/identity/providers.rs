@@ -33,8 +33,6 @@ use crate::store::logins::Tokens;
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// For how long what a provider publishes about itself is taken as it was.
 const METADATA_AGE: Duration = Duration::from_secs(3600);
-/// The least time between two looks at a provider's keys that an unknown key causes.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Algorithms that only the provider can sign with. A token "signed" with our own secret, or not at all, is nobody's.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
@@ -218,7 +216,8 @@ impl Providers {
         Some(url)
     }
 
-    /// Checks signature, issuer, audience, nonce and times. An unknown key makes us look once whether keys have changed.
+    /// Checks signature, issuer, audience, nonce and times. An unknown key makes us look once whether keys have changed;
+    /// the token comes from the provider itself, so nobody else can make us ask.
     async fn verify(
         &self,
         provider: &Provider,
@@ -305,12 +304,11 @@ impl Providers {
     async fn metadata(&self, provider: &Provider, anew: bool) -> Result<CoreProviderMetadata, ProviderError> {
         let known = self.by_alias.get(&provider.alias);
         let now = self.clock.elapsed();
-        let age = if anew { LOOK_AGAIN } else { METADATA_AGE };
-        let cached = known.and_then(|known| {
+        let cached = known.filter(|_| !anew).and_then(|known| {
             let metadata = known.metadata.lock().unwrap_or_else(PoisonError::into_inner);
             metadata
                 .as_ref()
-                .filter(|(at, _)| now.saturating_sub(*at) < age)
+                .filter(|(at, _)| now.saturating_sub(*at) < METADATA_AGE)
                 .map(|(_, metadata)| metadata.clone())
         });
         if let Some(metadata) = cached {

@@ -21,6 +21,8 @@ use crate::store::Store;
 
 /// The stylesheet, built in.
 const STYLE: &str = include_str!("../../../templates/spaceport.css");
+/// The icon in a browser's tab.
+const ICON: &str = include_str!("../../../templates/icon.svg");
 
 /// What pages are made from.
 pub struct Site {
@@ -93,13 +95,14 @@ fn router(site: Arc<Site>) -> Router {
         .route("/keys/{key}/remove", post(keys::remove))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{session}/end", post(sessions::end))
-        .route("/assets/spaceport.css", get(style))
+        .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .fallback(|| async { Problem::NotFound })
         .layer(axum::extract::DefaultBodyLimit::max(pages::LARGEST_FORM))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard))
         .with_state(site)
 }
 
-async fn style() -> impl axum::response::IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], STYLE)
+fn asset(kind: &'static str, text: &'static str) -> impl axum::response::IntoResponse {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], text)
 }
