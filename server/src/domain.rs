@@ -3,6 +3,7 @@
 pub mod access;
 pub mod actor;
 pub mod audit;
+pub mod bytes;
 pub mod chain;
 pub mod ending;
 pub mod ids;

@@ -16,6 +16,10 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Nothing more is taken when nothing was for so long.
 const FULL: Duration = Duration::from_millis(700);
+/// An echo.
+const ECHO: &str = "echo ready; exec cat";
+/// An echo on a terminal that adds nothing of its own.
+const RAW_ECHO: &str = "stty raw -echo; echo ready; exec cat";
 /// Keystrokes in one round of a measurement.
 const KEYS: usize = 50;
 
@@ -132,18 +136,7 @@ impl Carrier {
     /// # Errors
     /// When it does not begin.
     pub async fn keyboard(&self, pty: bool) -> Result<Keyboard> {
-        let raw = if pty { "stty raw -echo; " } else { "" };
-        let mut echo = self.spawn(pty, &format!("{raw}echo ready; exec cat"))?;
-        let screen = echo.stdout.as_mut().context("its output is piped")?;
-        let mut seen = Vec::new();
-        let begun = async {
-            while !seen.ends_with(b"ready\n") {
-                seen.push(screen.read_u8().await?);
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        timeout(PATIENCE, begun).await.context("the echo begins")??;
-        Ok(Keyboard { echo })
+        Keyboard::once_begun(self.spawn(pty, if pty { RAW_ECHO } else { ECHO })?).await
     }
 }
 
@@ -154,6 +147,30 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
+    /// One on a connection of its own to another space, for how long keystrokes take on this machine at this moment.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    pub async fn elsewhere(world: &World) -> Result<Self> {
+        let mut ssh = world.client.command("ssh");
+        ssh.args(["-tt", "gpu", RAW_ECHO]);
+        Self::once_begun(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?)
+            .await
+    }
+
+    async fn once_begun(mut echo: Child) -> Result<Self> {
+        let screen = echo.stdout.as_mut().context("its output is piped")?;
+        let mut seen = Vec::new();
+        let begun = async {
+            while !seen.ends_with(b"ready\n") {
+                seen.push(screen.read_u8().await?);
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        timeout(PATIENCE, begun).await.context("the echo begins")??;
+        Ok(Self { echo })
+    }
+
     /// Presses keys, 50 a second: milliseconds of the median and of the second worst of fifty.
     ///
     /// # Errors

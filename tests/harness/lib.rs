@@ -10,6 +10,7 @@ pub mod carrier;
 pub mod client;
 pub mod form;
 pub mod gateway;
+pub mod noise;
 pub mod provider;
 pub mod proxy;
 pub mod until;

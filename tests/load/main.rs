@@ -25,6 +25,11 @@ const PACED: usize = 4 << 20;
 /// An upload paced as AWS is ours to pace: 16 KiB in each of at most 850 messages a second.
 const PACED_UP: usize = 64 << 20;
 
+/// A world whose gateway takes as many key exchanges a second as come: the benchmarks are a crowd with one address.
+fn crowd() -> Wish {
+    Wish { ssh: "handshakes_per_s_per_source = 1000\n".to_owned(), ..Wish::default() }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let file = std::env::args().nth(1).map(PathBuf::from).context("usage: bench FILE")?;
@@ -41,8 +46,7 @@ async fn main() -> Result<()> {
 
 /// As AWS paces: connects, keystrokes, memory, transfers.
 async fn paced(figures: &mut Vec<Figure>) -> Result<()> {
-    let world =
-        World::with(Wish { gateway: "[links]\nlinger_s = 600\n".to_owned(), ..Wish::default() }).await?;
+    let world = World::with(Wish { gateway: "[links]\nlinger_s = 600\n".to_owned(), ..crowd() }).await?;
     let peer = JumpHost::start(&world).await?;
     let ways = Ways::new(&world, &peer);
     let cold = measure::connect(&ways.session, 1).await?;
@@ -76,8 +80,7 @@ async fn paced(figures: &mut Vec<Figure>) -> Result<()> {
 async fn unpaced(chunk: usize, label: &str, figures: &mut Vec<Figure>) -> Result<()> {
     let domain = format!("upload = {{ max_payload_bytes = {chunk}, messages_per_s = \"off\" }}");
     let gateway = "[links]\nlinger_s = 600\n".to_owned();
-    let world =
-        World::with(Wish { streams: Options::unpaced(chunk), domain, gateway, ..Wish::default() }).await?;
+    let world = World::with(Wish { streams: Options::unpaced(chunk), domain, gateway, ..crowd() }).await?;
     let peer = JumpHost::start(&world).await?;
     let ways = Ways::new(&world, &peer);
     for (way, mode) in [(&ways.jump, "jump"), (&ways.session, "session")] {

@@ -1,14 +1,14 @@
 //! Nobody freezes anybody, through the whole gateway: by both ways in, on one connection of OpenSSH's and of PuTTY's.
 //!
 //! What a test holds against a limit is the best of some rounds: a gateway that makes one channel wait for another
-//! does so in every round, a busy machine only in some.
+//! does so in every round, a busy machine only in some. Beside it an echo elsewhere tells how busy the machine is.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
-use spaceport_tests::carrier::{Carrier, EVERY_WAY, Mode, Software, fill, talk};
+use spaceport_tests::carrier::{Carrier, EVERY_WAY, Keyboard, Mode, Software, fill, talk};
+use spaceport_tests::noise::{digest, noise};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
 use studio_simulator::stream::{Fault, Options, Target};
@@ -29,23 +29,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// the way. Far below what is sent through it here.
 const HELD: usize = 24 * MIB;
 
-/// Bytes without a pattern, and their digest.
-fn noise(length: usize) -> (Vec<u8>, String) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    (bytes, digest)
-}
-
 /// Others on the connection are answered, and keystrokes come back.
-async fn assert_nobody_waits(carrier: &Carrier, mode: Mode, beside: &str) -> Result<()> {
+async fn assert_nobody_waits(world: &World, carrier: &Carrier, mode: Mode, beside: &str) -> Result<()> {
     let mut fastest = Duration::MAX;
     for _ in 0..ROUNDS {
         fastest = fastest.min(carrier.answers().await?);
@@ -55,21 +40,33 @@ async fn assert_nobody_waits(carrier: &Carrier, mode: Mode, beside: &str) -> Res
     }
     println!("a command beside {beside}: {fastest:?}");
     ensure!(fastest < ANSWER, "a command beside {beside} took {fastest:?} at best");
+    let mut elsewhere = Keyboard::elsewhere(world).await?;
     // With a pty: the interactive link. Without: the link that the other channel is on, in session mode.
     for (pty, limit) in [(true, ALONE), (false, if mode == Mode::Session { SHARED } else { ALONE })] {
-        let mut keyboard = carrier.keyboard(pty).await?;
-        let mut best = f64::INFINITY;
-        for _ in 0..ROUNDS {
-            let (median, worst) = keyboard.round().await?;
-            println!("keystrokes beside {beside}, pty {pty}: median {median:.1} ms, p99 {worst:.1} ms");
-            best = best.min(worst);
-            if best < limit {
-                break;
-            }
-        }
-        ensure!(best < limit, "keystrokes beside {beside}, pty {pty}: p99 {best:.1} ms at best");
+        let keyboard = carrier.keyboard(pty).await?;
+        assert_responsive(keyboard, &mut elsewhere, limit, &format!("{beside}, pty {pty}")).await?;
     }
     Ok(())
+}
+
+/// Holds keystrokes against a limit, or on a machine so busy that they take longer anywhere, against twice of what
+/// they take elsewhere at the same time.
+async fn assert_responsive(
+    mut keyboard: Keyboard,
+    elsewhere: &mut Keyboard,
+    limit: f64,
+    beside: &str,
+) -> Result<()> {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let (here, there) = tokio::try_join!(keyboard.round(), elsewhere.round())?;
+        println!("keystrokes beside {beside}: {here:.1?} ms (median, p99); elsewhere {there:.1?} ms");
+        if here.1 < limit.max(2.0 * there.1) && here.0 < limit {
+            return Ok(());
+        }
+        best = best.min(here.1);
+    }
+    bail!("keystrokes beside {beside}: p99 {best:.1} ms at best")
 }
 
 /// What the gateway holds more than before, at its peak.
@@ -109,7 +106,7 @@ async fn a_command_that_never_reads_stalls_only_itself() -> Result<()> {
         let mut deaf = carrier.spawn(false, "exec sleep 600")?;
         let sent = fill(&mut deaf).await?;
         let beside = format!("a deaf command, {software:?} {mode:?}, {sent} bytes sent");
-        assert_nobody_waits(&carrier, mode, &beside).await?;
+        assert_nobody_waits(&world, &carrier, mode, &beside).await?;
         memory.assert_held(HELD, &beside)?;
     }
     Ok(())
@@ -126,7 +123,7 @@ async fn an_agent_that_reads_nothing_stalls_only_its_own_jump() -> Result<()> {
         world.account.streams.fault(Target::Session(stream.session_id.clone()), Fault::StallAgent);
         let sent = fill(&mut stalled.echo).await?;
         let beside = format!("a stalled agent, {software:?}, {sent} bytes sent");
-        assert_nobody_waits(&carrier, Mode::Jump, &beside).await?;
+        assert_nobody_waits(&world, &carrier, Mode::Jump, &beside).await?;
     }
     Ok(())
 }
@@ -134,7 +131,8 @@ async fn an_agent_that_reads_nothing_stalls_only_its_own_jump() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ends_may_write_sixty_four_mebibytes_before_they_read() -> Result<()> {
     let world = World::unpaced().await?;
-    let (bytes, digest) = noise(64 * MIB);
+    let bytes = noise(64 * MIB);
+    let sum = digest(&bytes);
     for (software, mode) in EVERY_WAY {
         let carrier = Carrier::connect(&world, software, mode).await?;
         carrier.answers().await?;
@@ -143,7 +141,7 @@ async fn both_ends_may_write_sixty_four_mebibytes_before_they_read() -> Result<(
         let got = talk(talker, &bytes).await.context(format!("{software:?} {mode:?}"))?;
         let (zeros, answer) = got.split_at_checked(64 * MIB).context("64 MiB came back")?;
         ensure!(zeros.iter().all(|byte| *byte == 0), "{software:?} {mode:?}: what came is what was sent");
-        assert_eq!(String::from_utf8_lossy(answer).trim(), digest, "{software:?} {mode:?}");
+        assert_eq!(String::from_utf8_lossy(answer).trim(), sum, "{software:?} {mode:?}");
         memory.assert_held(HELD, &format!("64 MiB each way, {software:?} {mode:?}"))?;
     }
     Ok(())
@@ -158,7 +156,7 @@ async fn a_paused_download_delays_nobody_and_goes_on_where_it_was() -> Result<()
         let memory = Memory::of(&world)?;
         let paused = carrier.spawn(false, "head -c 33554432 /dev/zero")?;
         let beside = format!("a paused download, {software:?} {mode:?}");
-        assert_nobody_waits(&carrier, mode, &beside).await?;
+        assert_nobody_waits(&world, &carrier, mode, &beside).await?;
         memory.assert_held(HELD, &beside)?;
         assert_eq!(talk(paused, &[]).await.context(beside)?.len(), 32 * MIB);
     }
@@ -169,16 +167,16 @@ async fn a_paused_download_delays_nobody_and_goes_on_where_it_was() -> Result<()
 async fn an_upload_into_a_stream_at_awss_rate_delays_no_keystroke() -> Result<()> {
     let world = World::start().await?;
     for (software, mode) in EVERY_WAY {
-        let (bytes, digest) = noise(if software == Software::OpenSsh { 256 * MIB } else { 64 * MIB });
+        let bytes = noise(if software == Software::OpenSsh { 256 * MIB } else { 64 * MIB });
         let carrier = Carrier::connect(&world, software, mode).await?;
         carrier.answers().await?;
         let memory = Memory::of(&world)?;
         let beside = format!("an upload, {software:?} {mode:?}");
         let upload = talk(carrier.spawn(false, "sha256sum | cut -c1-64")?, &bytes);
-        let (uploaded, others) = tokio::join!(upload, assert_nobody_waits(&carrier, mode, &beside));
+        let (uploaded, others) = tokio::join!(upload, assert_nobody_waits(&world, &carrier, mode, &beside));
         others?;
         let answer = uploaded.context(beside.clone())?;
-        assert_eq!(String::from_utf8_lossy(&answer).trim(), digest, "{beside}");
+        assert_eq!(String::from_utf8_lossy(&answer).trim(), digest(&bytes), "{beside}");
         memory.assert_held(HELD, &beside)?;
     }
     Ok(())

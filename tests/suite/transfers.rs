@@ -3,32 +3,14 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 use spaceport_tests::client::{Agent, run};
+use spaceport_tests::noise::{digest, noise};
 use spaceport_tests::world::{Wish, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 /// Both ways into alice's running space.
 const WAYS: [&str; 2] = ["demo", "demo.jump"];
-
-/// Bytes that do not repeat within any window of the transport.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 async fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())

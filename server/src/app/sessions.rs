@@ -6,6 +6,7 @@ use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config::{Config, ConfigError, ConfigSource};
+use crate::domain::bytes::shown;
 use crate::store::{EndRequest, LiveSession, Store};
 
 /// The database that `DATABASE_URL`, the configuration, or the private cluster's own note names.
@@ -58,7 +59,7 @@ pub async fn list(store: &Store, as_json: bool) -> Result<()> {
     for s in &sessions {
         let since = s.started_at.replace_nanosecond(0).unwrap_or(s.started_at).format(&Rfc3339)?;
         let space = format!("{}.{}", s.space, s.domain);
-        let (bytes_in, bytes_out) = (size(s.bytes_in), size(s.bytes_out));
+        let (bytes_in, bytes_out) = (shown(s.bytes_in), shown(s.bytes_out));
         let id = s.id.short();
         println!(
             "{id:<6} {:<24} {space:<24} {:<8} {:<22} {bytes_in:>9} {bytes_out:>9}  {since}",
@@ -106,31 +107,5 @@ pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool
             }
             Ok(false)
         }
-    }
-}
-
-/// Bytes with a binary unit and three digits.
-fn size(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_a_unit() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1023), "1023 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(3 << 30), "3.0 GiB");
     }
 }

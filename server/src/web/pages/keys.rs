@@ -50,7 +50,7 @@ async fn page(
         name: key.name,
         fingerprint: key.fingerprint,
         added: shown(key.added_at),
-        until: key.expires_at.map_or_else(|| "removed".to_owned(), shown),
+        until: key.expires_at.map_or_else(|| "you remove it".to_owned(), shown),
     });
     let bar = Some(Bar::of(person, "keys"));
     Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed }))

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Bar, Problem, page_of, shown};
+use crate::domain::bytes;
 use crate::domain::user::Role;
 use crate::store::{EndRequest, LiveSession};
 use crate::web::site::Site;
@@ -113,22 +114,10 @@ fn row(session: LiveSession) -> Row {
         mode: session.mode,
         address: session.client_address,
         client: session.client_version,
-        down: size(session.bytes_out),
-        up: size(session.bytes_in),
+        down: bytes::shown(session.bytes_out),
+        up: bytes::shown(session.bytes_in),
         since: session.started_at.format(&Rfc3339).unwrap_or_default(),
         since_shown: shown(session.started_at),
         doubtful: session.doubtful,
     }
-}
-
-/// Bytes with a unit, as people read them.
-fn size(bytes: u64) -> String {
-    let (mut value, mut unit) = (bytes as f64, 0);
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let unit_name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {unit_name}") }
 }
