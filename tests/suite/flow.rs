@@ -118,9 +118,9 @@ async fn an_agent_that_reads_nothing_stalls_only_its_own_jump() -> Result<()> {
         let world = World::start().await?;
         let carrier = Carrier::connect(&world, software, Mode::Jump).await?;
         let mut stalled = carrier.keyboard(false).await?;
-        let streams = world.account.streams.live(Some(&world.account.arn("demo")));
+        let streams = live(&world);
         let [stream] = &streams[..] else { bail!("one jump is one stream, not {}", streams.len()) };
-        world.account.streams.fault(Target::Session(stream.session_id.clone()), Fault::StallAgent);
+        world.account.streams.fault(Target::Session(stream.clone()), Fault::StallAgent);
         let sent = fill(&mut stalled.echo).await?;
         let beside = format!("a stalled agent, {software:?}, {sent} bytes sent");
         assert_nobody_waits(&world, &carrier, Mode::Jump, &beside).await?;
@@ -232,4 +232,49 @@ async fn every_command_on_a_shared_connection_gives_its_status() -> Result<()> {
         carrier.answers().await?;
     }
     world.expect("SELECT count(*) FROM channels WHERE exit_status = 0", "200").await
+}
+
+/// The sessions of the streams to the space.
+fn live(world: &World) -> Vec<String> {
+    let streams = world.account.streams.live(Some(&world.account.arn("demo")));
+    streams.into_iter().map(|stream| stream.session_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_over_its_cap_closes_its_channel_with_the_reason_and_no_other() -> Result<()> {
+    // A window above the cap makes well-behaved clients exceed it.
+    let cap = "[flow]\nchannel_cap_bytes = 1048576\nconnection_cap_bytes = 1048576\n";
+    let caps = Wish { gateway: cap.to_owned(), ..Wish::default() };
+    let world = World::with(caps).await?;
+    for (software, mode) in EVERY_WAY {
+        let carrier = Carrier::connect(&world, software, mode).await?;
+        let before = live(&world);
+        let mut stalled = carrier.keyboard(false).await?;
+        let mut keyboard = match mode {
+            // The link is shared: it is the command that reads nothing.
+            Mode::Session => {
+                stalled.echo = carrier.spawn(false, "exec sleep 600")?;
+                carrier.keyboard(false).await?
+            }
+            Mode::Jump => {
+                let stream = live(&world).into_iter().find(|stream| !before.contains(stream));
+                let stream = Target::Session(stream.context("a jump has a stream of its own")?);
+                world.account.streams.fault(stream, Fault::StallAgent);
+                carrier.keyboard(false).await?
+            }
+        };
+        fill(&mut stalled.echo).await?;
+        drop(stalled.echo.stdin.take());
+        let ended = tokio::time::timeout(LIMIT, stalled.echo.wait()).await.context("it is closed")??;
+        ensure!(!ended.success(), "{software:?} {mode:?}: what was cut does not look whole");
+        let mut said = String::new();
+        let errors = stalled.echo.stderr.as_mut().context("its standard error is piped")?;
+        errors.read_to_string(&mut said).await?;
+        println!("{software:?} {mode:?}: {said}");
+        if mode == Mode::Session {
+            ensure!(said.contains("more bytes wait on the channel"), "{software:?} {mode:?}: {said}");
+        }
+        keyboard.round().await?;
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::{Client, Home, Live};
 use super::command;
+use super::messages::{self, Message};
 use super::opening::{NotOpened, Opening};
 use super::relay::{self, Over};
 use super::request::{Requests, Start};
@@ -54,7 +55,10 @@ async fn serve(
     // Whoever waits for the space to be up need not wait any longer; only the first tells.
     let _ = client.reached.set(());
     match relay::relay(channel, terminal, &mut input, Some(requests), client, live).await {
-        Over::Gone => Err(Gone),
+        Over::Gone => match input.cut() {
+            Some(cut) => last_words(client, terminal, &messages::cut_off(cut)).await,
+            None => Err(Gone),
+        },
         Over::Closed { status: true } => terminal.close().await,
         Over::Closed { status: false } => closed_silently(client, terminal, live).await,
         Over::Ended(reason) => say_farewell(client, terminal, live, &reason).await,
@@ -77,13 +81,17 @@ async fn say_farewell(
     live: &Live,
     reason: &crate::domain::ending::EndReason,
 ) -> Result<(), Gone> {
-    let words = client.farewell(reason, live);
+    last_words(client, terminal, &client.farewell(reason, live)).await
+}
+
+/// Says something and closes, whether or not the client takes it.
+async fn last_words(client: &Client, terminal: &Terminal, words: &Message) -> Result<(), Gone> {
     let goodbye = async {
         if terminal.pty {
             // Whatever ran may have left the cursor inside a line.
             terminal.notice("\r\n".to_owned()).await?;
         }
-        terminal.say(&words).await?;
+        terminal.say(words).await?;
         terminal.finish(LOST).await
     };
     tokio::select! {

@@ -194,6 +194,10 @@ impl Callbacks for Handler {
             Received::Kept | Received::Unknown => Ok(()),
             Received::OverCap => {
                 tracing::warn!(connection.id = %self.login.id(), "a channel sent far more than its window");
+                // What runs tells the client why, and closes.
+                if self.slots.running(id).is_some() {
+                    return Ok(());
+                }
                 self.slots.close(id);
                 session.close(id)
             }

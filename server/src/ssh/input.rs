@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::gateway::flow::Inbound;
+use crate::gateway::flow::{Cut, Inbound};
 
 /// How much is looked at while a space starts. What comes behind it waits in the channel's own queue, whose flow
 /// control then slows the client.
@@ -58,6 +58,16 @@ impl Input {
                 }
             }
         }
+    }
+
+    /// Completes when the channel is closed, by the client or by a ceiling.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inbound.gone()
+    }
+
+    /// Why a ceiling closed the channel, if one did: then bytes are missing.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.inbound.cut()
     }
 
     /// Forgets what was typed ahead: it was not meant as the answer to a question nobody had asked yet.

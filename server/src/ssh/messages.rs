@@ -15,6 +15,7 @@ use crate::domain::access::Because;
 use crate::domain::names::COMMAND_LINE;
 use crate::domain::start::StartStep;
 use crate::gateway::Progress;
+use crate::gateway::flow::Cut;
 
 pub(super) use commands::{config_block, help, no_such_command, spaces, whoami};
 pub(super) use ended::{ended, notice};
@@ -93,6 +94,11 @@ pub(super) fn closed_for_update() -> Message {
 pub(super) fn too_many_channels(limit: u32) -> Message {
     Message::new(format!("this connection has {limit} channels, the most that it may."))
         .next("open another connection.")
+}
+
+/// For a channel on which a client sent more than may wait for a space that reads too slowly.
+pub(super) fn cut_off(cut: Cut) -> Message {
+    Message::new("this channel is closed. What you sent did not all arrive.").why(format!("{cut}."))
 }
 
 /// The first lines of a start.

@@ -28,7 +28,7 @@ pub(super) enum Over {
     },
     /// The gateway ended the session.
     Ended(EndReason),
-    /// The client's side is gone.
+    /// The client's side is gone, or a ceiling closed it: [`Input::cut`] tells.
     Gone,
 }
 
@@ -52,6 +52,7 @@ pub(super) async fn relay(
 ) -> Over {
     let carries = if requests.is_some() { Carries::Command } else { Carries::Stream };
     let (to_space, mut from_space) = channel.split();
+    let gone = input.gone();
     let sent_all = CancellationToken::new();
     let up = async {
         pump_up(input, &to_space).await;
@@ -65,12 +66,13 @@ pub(super) async fn relay(
     let words = Words::of(client, live, carries);
     let down = pump_down(&mut from_space, terminal, words, carries, &sent_all);
     let upward = async { tokio::join!(up, asked) };
-    tokio::pin!(down, upward);
+    tokio::pin!(gone, down, upward);
     let mut sending = true;
     loop {
         tokio::select! {
             over = &mut down => return over.unwrap_or(Over::Gone),
             reason = live.ended() => return Over::Ended(reason),
+            () = &mut gone => return Over::Gone,
             _ = &mut upward, if sending => sending = false,
         }
     }
@@ -83,7 +85,10 @@ async fn pump_up(input: &mut Input, to_space: &ChannelInput) {
             return;
         }
     }
-    let _ = to_space.eof().await;
+    // Where a ceiling took bytes away, an end would make what came look whole.
+    if input.cut().is_none() {
+        let _ = to_space.eof().await;
+    }
 }
 
 /// Sizes and signals, beside the bytes: Ctrl-C on a flooded channel must not wait behind the flood.
