@@ -120,6 +120,20 @@ impl Carrier {
         Ok(ssh.kill_on_drop(true).spawn()?)
     }
 
+    /// The bytes of a jump as they are, once the space has greeted: what is written goes to it unread.
+    ///
+    /// # Errors
+    /// When the space does not greet.
+    pub async fn raw(&self) -> Result<Child> {
+        let forward = if self.software == Software::OpenSsh { "-W" } else { "-nc" };
+        let mut raw = command(&self.rider, &[forward, "demo:22"], self.host);
+        let mut raw = raw.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let greeting = raw.stdout.as_mut().context("its output is piped")?;
+        let mut begins = [0; 8];
+        timeout(PATIENCE, greeting.read_exact(&mut begins)).await.context("the space greets")??;
+        Ok(raw)
+    }
+
     /// How long a command takes that does nothing.
     ///
     /// # Errors
