@@ -50,12 +50,12 @@ pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
 pub use errors::{FindError, OpenError};
 pub use session::Session;
-pub use standing::Users;
 pub use want::{Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
 
 use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
 use crate::domain::ports::{Clock, Dial, SpaceControl};
+use crate::domain::user::Users;
 use crate::store::Store;
 use crate::store::record::Recorder;
 

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::keys::{AddKeyError, MyKey};
-pub use self::people::Everybody;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
@@ -30,7 +29,7 @@ use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
-use crate::domain::user::{Roles, User};
+use crate::domain::user::{Roles, User, Users};
 use crate::store::secrets::SealingKey;
 use crate::store::{Store, StoreError};
 
@@ -91,7 +90,7 @@ struct Inner {
     ownership: Vec<(DomainAlias, Ownership)>,
     listed: Mutex<Listed>,
     people: watch::Sender<Arc<People>>,
-    everybody: watch::Sender<Arc<Everybody>>,
+    everybody: watch::Sender<Arc<Users>>,
     /// Readings take turns, so that an older one never replaces a newer.
     reading: tokio::sync::Mutex<i64>,
 }
@@ -170,7 +169,7 @@ impl Identity {
 
     /// Everybody, as known now and at every later change.
     #[must_use]
-    pub fn everybody(&self) -> watch::Receiver<Arc<Everybody>> {
+    pub fn everybody(&self) -> watch::Receiver<Arc<Users>> {
         self.inner.everybody.subscribe()
     }
 

@@ -26,7 +26,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the gateway until SIGTERM or SIGINT, which drain it; SIGHUP reads users and access policy again.
+    /// Run the gateway until SIGTERM or SIGINT, which drain it; SIGHUP reads users, roles and access policy again.
     Serve,
     /// Check the configuration and print every fault in it.
     Check,

@@ -38,12 +38,12 @@ pub(super) async fn authorities(
     Ok(Certificates::new(own, settings))
 }
 
-async fn opened(source: &ConfigSource) -> Result<(Config, Store, Certificates)> {
+async fn opened(source: &ConfigSource) -> Result<(Config, Store, SealingKey, Certificates)> {
     let config = source.load()?;
     let store = sessions::store(Ok(source.clone()))?;
     let sealing = SealingKey::new(config.secrets.key()?.expose())?;
     let authorities = authorities(&store, &sealing, &config).await?;
-    Ok((config, store, authorities))
+    Ok((config, store, sealing, authorities))
 }
 
 /// Certifies a person's key and prints the certificate.
@@ -55,12 +55,13 @@ pub async fn issue(source: ConfigSource, user: &str, key: &Path) -> Result<()> {
     let text = std::fs::read_to_string(key).with_context(|| format!("{} cannot be read", key.display()))?;
     let key = PublicKey::from_openssh(text.trim())
         .with_context(|| format!("{} is no OpenSSH public key", key.display()))?;
-    let (config, store, authorities) = opened(&source).await?;
-    let now = SystemClock::start().now();
+    let (config, store, sealing, authorities) = opened(&source).await?;
+    let clock = Arc::new(SystemClock::start());
+    let now = clock.now();
     let parts = identity::Parts {
         store: store.clone(),
-        sealing: SealingKey::new(config.secrets.key()?.expose())?,
-        clock: Arc::new(SystemClock::start()),
+        sealing,
+        clock,
         replica: ReplicaId::generate(),
         web: None,
         providers: &[],
@@ -97,7 +98,7 @@ pub async fn issue(source: ConfigSource, user: &str, key: &Path) -> Result<()> {
 /// # Errors
 /// When the configuration switches it off.
 pub async fn authority(source: ConfigSource) -> Result<()> {
-    let (_, _, authorities) = opened(&source).await?;
+    let (_, _, _, authorities) = opened(&source).await?;
     let Some(key) = authorities.own_key() else { bail!("ssh.certificates.own_ca is off") };
     println!("{}", key.to_openssh()?);
     Ok(())

@@ -1,8 +1,9 @@
 //! Users: people known to the gateway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -125,6 +126,9 @@ pub struct User {
     /// Who vouches for them.
     pub standing: Standing,
 }
+
+/// Everybody who is known, by the id of their row.
+pub type Users = HashMap<UserId, Arc<User>>;
 
 impl User {
     /// Whether a space belongs to one of this person's profiles in the space's own domain.

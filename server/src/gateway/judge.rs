@@ -87,10 +87,9 @@ mod tests {
     use crate::domain::access::{AccessPolicy, Denial};
     use crate::domain::ids::SessionId;
     use crate::domain::record::Mode;
-    use crate::domain::user::User;
+    use crate::domain::user::{User, Users};
     use crate::gateway::fakes::{self, PausedClock, named};
     use crate::gateway::sessions::Sessions;
-    use crate::gateway::standing::Users;
 
     struct Scene {
         policy: watch::Sender<Arc<AccessPolicy>>,

@@ -1,6 +1,5 @@
 //! The policy as it stands now: what is decided, about whom, again and again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -10,10 +9,7 @@ use crate::domain::access::{self, AccessPolicy, Action, Authorized, Because};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::{AuditId, ConnectionId, SessionId, UserId};
 use crate::domain::space::Space;
-use crate::domain::user::User;
-
-/// Everybody who is known, by the id of their row.
-pub type Users = HashMap<UserId, Arc<User>>;
+use crate::domain::user::{User, Users};
 
 /// The access policy and the people it is about, both as of now.
 #[derive(Clone)]

@@ -12,17 +12,14 @@ use crate::config::ConfiguredUser;
 use crate::config::people::LOCAL;
 use crate::domain::ids::{DomainAlias, UserId, UserName};
 use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, assign};
-use crate::domain::user::{Profile, Roles, User};
+use crate::domain::user::{Profile, Roles, User, Users};
 use crate::store::people::{KnownKey, KnownPerson};
-
-/// Everybody, by the id of their row.
-pub type Everybody = HashMap<UserId, Arc<User>>;
 
 /// The users in force. A key belongs to one person: the configuration and the store see to that.
 #[derive(Debug, Default)]
 pub(super) struct People {
     by_key: HashMap<KeyData, Held>,
-    by_id: Arc<Everybody>,
+    by_id: Arc<Users>,
 }
 
 #[derive(Debug)]
@@ -40,7 +37,7 @@ impl People {
         known: &[KnownPerson],
         keys: &[KnownKey],
     ) -> Self {
-        let mut by_id = Everybody::new();
+        let mut by_id = Users::new();
         let mut profiles = profiles(listed, ownership, known);
         for person in known {
             if let Some(mut user) = user(person, roles) {
@@ -81,7 +78,7 @@ impl People {
         self.by_id.get(&id).cloned()
     }
 
-    pub(super) fn everybody(&self) -> Arc<Everybody> {
+    pub(super) fn everybody(&self) -> Arc<Users> {
         Arc::clone(&self.by_id)
     }
 

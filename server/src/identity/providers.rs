@@ -9,13 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreIdToken, CoreIdTokenVerifier,
-    CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreTokenResponse,
+    CoreJwsSigningAlgorithm, CoreTokenResponse,
 };
 use openidconnect::{
     AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, DiscoveryError,
     EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpClientError, IssuerUrl, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken,
-    RequestTokenError, Scope, SignatureVerificationError, TokenResponse as _,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadataWithLogout, RedirectUrl,
+    RefreshToken, RequestTokenError, Scope, SignatureVerificationError, TokenResponse as _,
 };
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -91,7 +91,7 @@ pub(super) struct Providers {
 
 struct Known {
     settings: Provider,
-    metadata: Mutex<Option<(Duration, CoreProviderMetadata)>>,
+    metadata: Mutex<Option<(Duration, ProviderMetadataWithLogout)>>,
 }
 
 impl Providers {
@@ -200,15 +200,8 @@ impl Providers {
 
     /// Where a browser is sent to sign out at the provider as well, if the provider has such a place.
     pub(super) async fn farewell(&self, provider: &Provider, id_token: &SecretString) -> Option<Url> {
-        #[derive(serde::Deserialize)]
-        struct Place {
-            end_session_endpoint: Option<Url>,
-        }
-        let place =
-            format!("{}/.well-known/openid-configuration", provider.issuer.as_str().trim_end_matches('/'));
-        let place: Place =
-            serde_json::from_slice(&self.http.get(place).send().await.ok()?.bytes().await.ok()?).ok()?;
-        let mut url = place.end_session_endpoint?;
+        let metadata = self.metadata(provider, false).await.ok()?;
+        let mut url = metadata.additional_metadata().end_session_endpoint.as_ref()?.url().clone();
         url.query_pairs_mut()
             .append_pair("id_token_hint", id_token.expose_secret())
             .append_pair("client_id", &provider.client_id)
@@ -301,7 +294,11 @@ impl Providers {
     }
 
     /// What the provider publishes about itself, keys included.
-    async fn metadata(&self, provider: &Provider, anew: bool) -> Result<CoreProviderMetadata, ProviderError> {
+    async fn metadata(
+        &self,
+        provider: &Provider,
+        anew: bool,
+    ) -> Result<ProviderMetadataWithLogout, ProviderError> {
         let known = self.by_alias.get(&provider.alias);
         let now = self.clock.elapsed();
         let cached = known.filter(|_| !anew).and_then(|known| {
@@ -316,7 +313,7 @@ impl Providers {
         }
         let issuer =
             IssuerUrl::new(provider.issuer.as_str().to_owned()).map_err(|error| away(provider, &error))?;
-        let found = CoreProviderMetadata::discover_async(issuer, &self.http).await;
+        let found = ProviderMetadataWithLogout::discover_async(issuer, &self.http).await;
         let found =
             found.map_err(|error: DiscoveryError<HttpClientError<reqwest::Error>>| away(provider, &error))?;
         if let Some(known) = known {

@@ -141,7 +141,8 @@ impl Identity {
         Ok(Begun { url: departure.url, browser })
     }
 
-    /// Ends a sign-in with what the provider sent the browser back with. A refusal is an audit row.
+    /// Ends a sign-in with what the provider sent the browser back with; `browser` is empty if the browser kept nothing.
+    /// A refusal is an audit row.
     ///
     /// # Errors
     /// Why the person is not signed in.
@@ -162,14 +163,6 @@ impl Identity {
             self.inner.store.note(&self.change(visitor), "login.refused", Some(false), detail).await?;
         }
         signed_in
-    }
-
-    /// A browser that comes back without the cookie of a sign-in: one that was never sent away. An audit row says so.
-    ///
-    /// # Errors
-    /// Always.
-    pub async fn refuse_sign_in(&self, alias: &str, visitor: &Visitor) -> Result<SignedIn, SignInError> {
-        self.complete_sign_in(alias, Answer::default(), &SecretString::from(""), visitor).await
     }
 
     async fn arrive(

@@ -4,17 +4,13 @@ pub(super) mod keys;
 pub(super) mod sessions;
 pub(super) mod signin;
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use tracing::error;
 
-use super::site::Site;
 use super::visit::Person;
 use crate::domain::user::{Role, Standing};
 use crate::store::StoreError;
@@ -155,6 +151,6 @@ fn shown(at: OffsetDateTime) -> String {
 }
 
 /// The first page.
-pub(super) async fn home(State(_): State<Arc<Site>>, _person: Person) -> Redirect {
+pub(super) async fn home(_person: Person) -> Redirect {
     Redirect::to("/keys")
 }

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tracing::warn;
 
@@ -63,11 +64,8 @@ pub(in crate::web) async fn arrive(
 ) -> Response {
     let secure = site.public_url.is_https();
     let forget = set_cookie(site.sign_in_cookie(), None, secure, 0);
-    let answered = match browser.cookies.get(site.sign_in_cookie()) {
-        Some(cookie) => site.identity.complete_sign_in(&provider, answer, &cookie, &browser.visitor).await,
-        None => site.identity.refuse_sign_in(&provider, &browser.visitor).await,
-    };
-    match answered {
+    let kept = browser.cookies.get(site.sign_in_cookie()).unwrap_or_else(|| SecretString::from(""));
+    match site.identity.complete_sign_in(&provider, answer, &kept, &browser.visitor).await {
         Ok(signed_in) => {
             let login = set_cookie(site.login_cookie(), Some(&signed_in.cookie), secure, LOGIN);
             let cookies = AppendHeaders([(header::SET_COOKIE, forget), (header::SET_COOKIE, login)]);
