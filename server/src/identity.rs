@@ -3,12 +3,15 @@
 //! What is *not* here: what a person may do with a space (`domain::access`), pages (`web`), and SSH itself (`ssh`).
 
 pub mod certificates;
+mod certify;
 mod claims;
 mod keys;
+mod logins;
 mod people;
 mod providers;
 mod renewal;
 mod sign_in;
+mod strangers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +21,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::certify::CertifyError;
 pub use self::keys::{AddKeyError, MyKey};
+pub use self::logins::MyLogin;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
@@ -29,12 +34,16 @@ use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
+use crate::domain::rate::Turns;
+use crate::domain::refusals::Refusals;
 use crate::domain::user::{Roles, User, Users};
 use crate::store::secrets::SealingKey;
 use crate::store::{Store, StoreError};
 
 /// How often replicas look whether people or keys have changed.
 const LOOK: Duration = Duration::from_secs(1);
+/// The time in which sign-ins of one place are counted.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why people could not be taken over. Those in force stay.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +93,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     replica: ReplicaId,
     providers: Option<Providers>,
+    /// How often sign-ins are begun, and who came back from one that never was.
+    sign_ins: Mutex<Turns>,
+    strangers: Mutex<Refusals>,
     /// How long a login may be idle, and how often a provider is asked again.
     idle: Duration,
     renew_every: Duration,
@@ -111,6 +123,8 @@ impl Identity {
             clock,
             replica,
             providers,
+            sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),
+            strangers: Mutex::default(),
             idle: web.map_or(Duration::ZERO, |web| web.idle),
             renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),
             ownership: domains
@@ -183,8 +197,9 @@ impl Identity {
     pub async fn run(&self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            ((), ()) = async { tokio::join!(self.follow(), self.keep_renewing()) } => {}
+            ((), (), ()) = async { tokio::join!(self.follow(), self.keep_renewing(), self.keep_reporting()) } => {}
         }
+        self.report_strangers(true).await;
     }
 
     async fn follow(&self) {

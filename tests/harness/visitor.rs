@@ -2,12 +2,13 @@
 
 mod jar;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{ClientBuilder, Method, StatusCode, Url};
 
 pub use crate::form::{Form, forms};
 use jar::Jar;
@@ -47,8 +48,16 @@ impl Visitor {
     /// # Errors
     /// When the client cannot be built.
     pub fn new() -> Result<Self> {
+        Self::with(reqwest::Client::builder())
+    }
+
+    /// A browser with a network of its own: an address to come from, headers, authorities to trust.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn with(network: ClientBuilder) -> Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
+        let http = network.no_proxy().redirect(Policy::none()).build()?;
         Ok(Self { http, jar: Arc::default(), stop: None })
     }
 
@@ -56,6 +65,15 @@ impl Visitor {
     #[must_use]
     pub fn stopping_at(&self, prefix: &str) -> Self {
         Self { stop: Some(prefix.to_owned()), ..self.clone() }
+    }
+
+    /// The same browser, cookies and all, at another address of this machine.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn at(&self, address: Ipv4Addr) -> Result<Self> {
+        let moved = Self::with(reqwest::Client::builder().local_address(Some(address.into())))?;
+        Ok(Self { http: moved.http, ..self.clone() })
     }
 
     /// Opens an address, as if it were typed in.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::network;
+
 /// Who has not proved anything for so long gives way to a newcomer from the same place, so that idle connections
 /// behind an office's one address cannot keep the office out.
 const GIVES_WAY: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ impl Admission {
 
     /// A place for a connection from there, if there is one.
     pub(super) fn admit(&self, address: IpAddr, now: Duration) -> Option<Place> {
-        let source = source(address);
+        let source = network::place(address);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.in_all >= self.in_all {
             return None;
@@ -78,14 +80,6 @@ impl Drop for Place {
                 waiting.per_source.remove(&self.source);
             }
         }
-    }
-}
-
-/// The place that an address counts for: an IPv4 address, or an IPv6 /64, which one subscriber holds as a rule.
-pub(super) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 
