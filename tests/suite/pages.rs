@@ -113,7 +113,7 @@ async fn strangers_are_counted_and_slowed_down_and_others_are_not() -> Result<()
         stranger.get(&scene.page("/signin/idp/callback?code=x&state=y")).await?.is(400)?;
     }
     stranger.get(&scene.page("/signin/nobody/callback?code=x&state=y")).await?.is(404)?;
-    scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'login.refused'", "1").await?;
+    scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'web.refused'", "1").await?;
     // Beginnings: as many as a minute has.
     let pushy = from(2)?.stopping_at(&scene.provider.issuer);
     for _ in 0..5 {
@@ -124,7 +124,7 @@ async fn strangers_are_counted_and_slowed_down_and_others_are_not() -> Result<()
     sign_in(&scene, &from(3)?, "anna").await.context("others are let in")?;
     let Scene { world, .. } = scene;
     let counted = "SELECT sum((detail->>'count')::int)::text || ' ' || (max((detail->>'count')::int))::text
-                   FROM audit WHERE kind = 'login.refused'";
+                   FROM audit WHERE kind = 'web.refused'";
     world.gateway.signal("TERM").await?;
     until("the rest to be written", LIMIT, async || {
         Ok((world.value(counted).await?.as_deref() == Some("41 40")).then_some(()))

@@ -118,7 +118,8 @@ impl Scene {
     }
 
     pub(crate) async fn refusals(&self) -> Result<u64> {
-        let count = self.world.value("SELECT count(*) FROM audit WHERE kind = 'login.refused'").await?;
+        let kinds = "SELECT count(*) FROM audit WHERE kind IN ('login.refused', 'web.refused')";
+        let count = self.world.value(kinds).await?;
         Ok(count.context("a count")?.parse()?)
     }
 }

@@ -140,13 +140,17 @@ impl Identity {
             .unwrap_or_else(PoisonError::into_inner)
             .take(visitor.address, inner.clock.elapsed())
             .map_err(SignInError::TooMany)?;
+        let wanted = local_path(return_to);
+        if wanted != return_to && !return_to.is_empty() {
+            self.stranger(return_to, "the page to return to is on another site", visitor).await?;
+        }
         let departure = providers.depart(provider).await?;
         let browser = random()?;
         let sign_in = SignIn {
             provider: provider.alias.to_string(),
             nonce: departure.nonce,
             verifier: departure.verifier,
-            return_to: local_path(return_to).to_owned(),
+            return_to: wanted.to_owned(),
         };
         let keys = (hash(&departure.state), hash(&browser));
         let now = inner.clock.now();

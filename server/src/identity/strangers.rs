@@ -1,5 +1,6 @@
-//! Browsers that come back from no sign-in, counted by address and minute: anybody can send such, and as often as
-//! they like. Whoever came from a provider is not among them and gets an audit row of their own.
+//! What browsers send that belongs to nobody: ways back from no sign-in, cookies of no login, other sites' posts. Anybody
+//! can send such, and as often as they like, so they are counted by address and minute. Whoever came from a provider is
+//! not among them and gets an audit row of their own.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
@@ -15,8 +16,8 @@ use crate::store::people::Change;
 
 /// How often what was gathered is looked through.
 const REPORTS: Duration = Duration::from_secs(5);
-/// The longest part of what a stranger calls a provider that is kept.
-const ALIAS: usize = 40;
+/// The longest part that is kept of what a stranger tried.
+const TRIED: usize = 80;
 
 impl Identity {
     /// Notes somebody who was not signed in.
@@ -26,22 +27,33 @@ impl Identity {
         error: &SignInError,
         visitor: &Visitor,
     ) -> Result<(), StoreError> {
-        let alias: String = alias.chars().take(ALIAS).collect();
-        warn!(%error, provider = alias, client.address = %visitor.address, "not signed in");
-        let why = match error {
-            SignInError::NoProvider(_) => "there is no such provider",
-            SignInError::NotBegun => "no sign-in of this browser is under way",
+        match error {
+            SignInError::NoProvider(_) => self.stranger(alias, "there is no such provider", visitor).await,
+            SignInError::NotBegun => {
+                self.stranger(alias, "no sign-in of this browser is under way", visitor).await
+            }
             _ => {
+                warn!(%error, provider = alias, client.address = %visitor.address, "not signed in");
                 let because = error.to_string();
                 let detail = json!({ "provider": alias, "because": because, "address": visitor.address });
-                return self
-                    .inner
-                    .store
-                    .note(&self.change(visitor), "login.refused", Some(false), detail)
-                    .await;
+                self.inner.store.note(&self.change(visitor), "login.refused", Some(false), detail).await
             }
-        };
-        let refusal = Refusal { tried: alias, keys: Vec::new(), why };
+        }
+    }
+
+    /// Notes a request that was refused and says nothing of who sent it.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn stranger(
+        &self,
+        tried: &str,
+        why: &'static str,
+        visitor: &Visitor,
+    ) -> Result<(), StoreError> {
+        let tried: String = tried.chars().filter(|c| !c.is_control()).take(TRIED).collect();
+        warn!(tried, why, client.address = %visitor.address, "a request was refused");
+        let refusal = Refusal { tried, keys: Vec::new(), why };
         let report = {
             let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
             strangers.note(visitor.address, refusal, self.inner.clock.elapsed())
@@ -68,7 +80,7 @@ impl Identity {
         };
         for report in due {
             if let Err(error) = self.report(report).await {
-                warn!(error = error.detail(), "refused sign-ins were not written down");
+                warn!(error = error.detail(), "refused requests were not written down");
             }
         }
     }
@@ -79,8 +91,8 @@ impl Identity {
         let at = self.inner.clock.now();
         let change = Change { replica: self.inner.replica, actor: None, called, address, at };
         let detail = json!({
-            "address": report.address, "count": report.count, "providers": report.tried, "because": report.why,
+            "address": report.address, "count": report.count, "tried": report.tried, "because": report.why,
         });
-        self.inner.store.note(&change, "login.refused", Some(false), detail).await
+        self.inner.store.note(&change, "web.refused", Some(false), detail).await
     }
 }
