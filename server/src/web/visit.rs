@@ -93,6 +93,10 @@ impl FromRequestParts<Arc<Site>> for Person {
         };
         let who = site.identity.signed_in(&cookie).await?;
         let who = who.ok_or(Problem::SignIn { wanted })?;
+        // Whoever is kept out must not let themselves in again.
+        if who.user.suspended {
+            return Err(Problem::Suspended);
+        }
         Ok(Self { who, visitor: browser.visitor })
     }
 }
