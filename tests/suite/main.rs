@@ -9,6 +9,8 @@ mod certificates;
 mod doors;
 mod endings;
 mod flow;
+mod grants;
+mod people;
 mod provider;
 mod refusals;
 mod replicas;

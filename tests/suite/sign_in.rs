@@ -14,14 +14,14 @@ use spaceport_tests::world::{Wish, World};
 use crate::terminal::Screen;
 
 /// A gateway with pages, and the provider that its people sign in with. Nobody of them is in its file.
-struct Scene {
-    world: World,
-    provider: Provider,
-    site: String,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) provider: Provider,
+    pub(crate) site: String,
 }
 
 impl Scene {
-    async fn new(more: &str) -> Result<Self> {
+    pub(crate) async fn new(more: &str) -> Result<Self> {
         Self::with(json!({}), more).await
     }
 
@@ -48,12 +48,12 @@ impl Scene {
         Ok(Self { world, provider, site })
     }
 
-    fn page(&self, path: &str) -> String {
+    pub(crate) fn page(&self, path: &str) -> String {
         format!("{}{path}", self.site)
     }
 
     /// Somebody's browser, on the page where signing in leaves it.
-    async fn sign_in(&self, login: &str) -> Result<(Visitor, Page)> {
+    pub(crate) async fn sign_in(&self, login: &str) -> Result<(Visitor, Page)> {
         let visitor = Visitor::new()?;
         let form = visitor.get(&self.page("/signin/idp?return=/keys")).await?;
         let page = form.form("signin")?.set("login", login).submit().await?;
@@ -61,16 +61,16 @@ impl Scene {
     }
 
     /// A laptop whose key Anna, or whoever, has added.
-    async fn laptop(&self, login: &str) -> Result<(Client, Visitor)> {
+    pub(crate) async fn laptop(&self, login: &str) -> Result<(Client, Visitor)> {
         let (visitor, page) = self.sign_in(login).await?;
         let laptop = Client::new(&self.world.folder().join(login)).await?;
-        laptop.configure(self.world.gateway.ssh, &["team", "demo"])?;
+        laptop.configure(self.world.gateway.ssh, &["team", "demo", "spaceport"])?;
         let page = page.is(200)?.form("/keys")?.set("key", &laptop.public_key()?).submit().await?;
         page.is(200)?.shows("SHA256:")?;
         Ok((laptop, visitor))
     }
 
-    async fn shell(&self, laptop: &Client) -> Result<Screen> {
+    pub(crate) async fn shell(&self, laptop: &Client) -> Result<Screen> {
         let config = laptop.config().display().to_string();
         let line = format!("ssh -F {config} -o LogLevel=INFO team; echo ended $?; sleep 60");
         let screen = Screen::open(&self.world, &line).await?;

@@ -65,7 +65,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Lets a person in again. Answers whether they were kept out.
+    /// Lets a person in again, but nobody themselves: their page may be open for a moment longer. Answers whether they
+    /// were kept out.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -73,8 +74,9 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let row = sqlx::query!(
             "UPDATE users SET suspended_at = NULL, suspended_by = NULL, suspension_reason = NULL
-             WHERE id = $1 AND suspended_at IS NOT NULL RETURNING provider, name",
+             WHERE id = $1 AND suspended_at IS NOT NULL AND id IS DISTINCT FROM $2 RETURNING provider, name",
             user.uuid(),
+            change.actor.map(UserId::uuid),
         )
         .fetch_optional(&mut *tx)
         .await?;

@@ -120,8 +120,8 @@ pub(in crate::web) async fn resume(
     Path(user): Path<String>,
 ) -> Result<Redirect, Problem> {
     let user = known(&site, &user)?;
-    site.identity.resume(&admin.who, user, &admin.visitor).await?;
-    Ok(Redirect::to(&format!("/users?resumed={user}")))
+    let resumed = site.identity.resume(&admin.who, user, &admin.visitor).await?;
+    Ok(if resumed { Redirect::to(&format!("/users?resumed={user}")) } else { Redirect::to("/users") })
 }
 
 fn known(site: &Site, user: &str) -> Result<UserId, Problem> {
