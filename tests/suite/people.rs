@@ -181,7 +181,7 @@ async fn admins_suspend_people_on_the_page_and_nobody_else_finds_it() -> Result<
         ada.post(Some("https://evil.example"), &scene.page(path), &fields).await?.is(403)?;
     }
     let page = ada.get(&scene.page("/users")).await?.is(200)?;
-    let page = page.shows("anna@example.com")?.shows("idp/ml")?.shows("the file lists them")?;
+    let page = page.shows("anna@example.com")?.shows("idp/ml")?.shows("listed in the file")?;
     let form = page.form(&suspend)?;
     form.set("reason", " ").submit().await?.is(422)?.shows("Write a reason")?;
     let page = page.form(&suspend)?.set("reason", "<b>laptop lost</b>").submit().await?.is(200)?;

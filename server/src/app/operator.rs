@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -43,15 +43,17 @@ pub(super) fn now() -> OffsetDateTime {
     SystemClock::start().now()
 }
 
+/// What an operator is called.
+pub(super) fn named(by: &str) -> Result<UserName> {
+    by.parse().map_err(|_| anyhow!("--by {by:?} is no name: letters, digits and . _ + @ -"))
+}
+
 /// Who changes something on the command line, for the audit log.
 pub(super) fn change(by: &str) -> Result<Change> {
-    let Ok(by) = by.parse::<UserName>() else {
-        bail!("--by {by:?} is no name: letters, digits and . _ + @ -")
-    };
     Ok(Change {
         replica: ReplicaId::generate(),
         actor: None,
-        called: by.to_string(),
+        called: named(by)?.to_string(),
         address: Ipv4Addr::UNSPECIFIED.into(),
         at: now(),
     })

@@ -7,7 +7,7 @@ use super::operator::{Desk, change, now, shown};
 use crate::config::ConfigSource;
 use crate::domain::access::stands;
 use crate::domain::grant::Reason;
-use crate::domain::user::{Role, Standing};
+use crate::domain::user::Standing;
 use crate::identity::Entry;
 use crate::store::Store;
 use crate::store::keys::AddedKeyRow;
@@ -30,21 +30,13 @@ pub async fn list(source: ConfigSource, as_json: bool) -> Result<()> {
         println!(
             "{:<36} {:<8} {:>4}  {:<34} {}",
             entry.written(),
-            role(entry),
+            entry.user.role,
             keys(entry),
             standing(entry),
             groups.join(", ")
         );
     }
     Ok(())
-}
-
-fn role(entry: &Entry) -> &'static str {
-    match entry.user.role {
-        Role::User => "user",
-        Role::Auditor => "auditor",
-        Role::Admin => "admin",
-    }
 }
 
 fn keys(entry: &Entry) -> usize {
@@ -71,7 +63,7 @@ fn object(entry: &Entry) -> serde_json::Value {
         "provider": entry.provider,
         "name": user.name.as_str(),
         "subject": user.subject,
-        "role": role(entry),
+        "role": user.role.to_string(),
         "groups": user.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
         "profiles": user.profiles.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "keys": keys(entry),

@@ -22,6 +22,16 @@ pub enum Role {
     Admin,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::User => "user",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        })
+    }
+}
+
 /// Which groups' members may do more than others.
 #[derive(Debug, Clone, Default)]
 pub struct Roles {

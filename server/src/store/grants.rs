@@ -8,15 +8,13 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::people::{Change, audit, finish};
-use super::text::plain;
+use super::text::{id_digits, plain};
 use super::{Store, StoreError};
 use crate::domain::grant::{Grant, HeldGrant, Reason};
 use crate::domain::ids::{DomainAlias, GrantId, SpaceName, UserId};
 
 /// How long a grant that is over is remembered, so that a refusal can say so.
 const REMEMBERED: time::Duration = time::Duration::days(30);
-/// The shortest end of an id that is taken for one.
-const SHORT_ID_CHARS: usize = 4;
 
 /// A grant to write down.
 #[derive(Debug, Clone)]
@@ -188,10 +186,7 @@ impl Store {
 
 /// Locks and answers the grants that run and have this id, or this end of an id.
 async fn find_running(on: &mut PgConnection, id: &str, now: OffsetDateTime) -> Result<Vec<Uuid>, StoreError> {
-    let digits: String = id.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    if digits.len() < SHORT_ID_CHARS || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Ok(Vec::new());
-    }
+    let Some(digits) = id_digits(id) else { return Ok(Vec::new()) };
     let ids = sqlx::query_scalar!(
         "SELECT id FROM grants
          WHERE ended_at IS NULL AND until > $2 AND right(replace(id::text, '-', ''), length($1)) = $1

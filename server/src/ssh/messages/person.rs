@@ -3,7 +3,7 @@
 use time::{OffsetDateTime, UtcOffset};
 
 use super::{Address, Message, clean, clock_time};
-use crate::domain::user::{Role, Standing, User};
+use crate::domain::user::{Standing, User};
 use crate::identity::MyKeys;
 
 /// What somebody proved who they are with.
@@ -24,11 +24,6 @@ fn day_time(at: OffsetDateTime) -> String {
 
 /// Who somebody is.
 pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy) -> String {
-    let role = match user.role {
-        Role::User => "user",
-        Role::Auditor => "auditor",
-        Role::Admin => "admin",
-    };
     let groups: Vec<&str> = user.groups.iter().map(|group| group.as_str()).collect();
     let groups = match groups.as_slice() {
         [] => String::new(),
@@ -45,7 +40,7 @@ pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy) -> String
         Standing::Until(until) => format!("signed in until {}", day_time(until)),
         Standing::Withdrawn { at, .. } => format!("no longer signed in since {}", day_time(at)),
     };
-    let who = clean(&format!("{}, {role}{groups}", user.name));
+    let who = clean(&format!("{}, {}{groups}", user.name, user.role));
     format!("{who}\n{}\n{standing}\n", key.lines().map(clean).collect::<Vec<_>>().join("\n"))
 }
 

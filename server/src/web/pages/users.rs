@@ -55,7 +55,7 @@ struct Row {
     provider: String,
     groups: String,
     role: &'static str,
-    until: String,
+    standing: String,
     keys: usize,
     kept: Kept,
     is_you: bool,
@@ -144,9 +144,9 @@ fn row(entry: &Entry, you: UserId) -> Row {
         provider: entry.provider.clone(),
         groups: groups.join(", "),
         role: role_word(user.role),
-        until: match user.standing {
-            Standing::Configured => "the file lists them".to_owned(),
-            Standing::Until(until) => shown(until),
+        standing: match user.standing {
+            Standing::Configured => "listed in the file".to_owned(),
+            Standing::Until(until) => format!("signed in until {}", shown(until)),
             Standing::Withdrawn { at, .. } => format!("withdrawn {}", shown(at)),
         },
         keys: entry.added_keys + entry.listed_keys.len(),
