@@ -5,6 +5,7 @@
 
 mod commands;
 mod ended;
+mod person;
 mod refused;
 mod text;
 
@@ -17,8 +18,11 @@ use crate::domain::start::StartStep;
 use crate::gateway::Progress;
 use crate::gateway::flow::Cut;
 
-pub(super) use commands::{config_block, help, no_such_command, spaces, whoami};
+pub(super) use commands::{config_block, help, no_such_command, spaces};
 pub(super) use ended::{ended, notice};
+pub(super) use person::{
+    ProvenBy, database_away, key_is_listed, key_removed, keys, logged_out, no_such_key, several_keys, whoami,
+};
 pub(super) use refused::{
     find_failed, malformed, no_shell, not_forwarded, open_failed, remote_access_off, status_of,
 };

@@ -6,6 +6,7 @@ mod apply;
 mod chain;
 mod control;
 mod embedded;
+mod grants;
 mod leases;
 mod logins;
 mod record;
