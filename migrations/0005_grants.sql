@@ -1,4 +1,5 @@
--- Grants of single spaces to single people for a time, and suspensions.
+-- Grants of single spaces to single people for a time, and suspensions. Replicas of the release before heed neither:
+-- they go on as they did until they are replaced.
 
 CREATE TABLE grants (
     id             uuid PRIMARY KEY,

@@ -38,6 +38,7 @@ use self::certificates::Claim;
 use self::people::{People, Rows, rules, with_rows};
 use self::providers::Providers;
 use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
+use crate::domain::access;
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
@@ -170,6 +171,12 @@ impl Identity {
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
         self.inner.people.borrow().by_id(id)
+    }
+
+    /// Whether somebody vouches for a person now, and nobody keeps them out.
+    #[must_use]
+    pub fn stands(&self, user: &User) -> bool {
+        access::stands(user, self.inner.clock.now()).is_ok()
     }
 
     /// Everybody as admins see them, as known now.

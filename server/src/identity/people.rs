@@ -26,17 +26,21 @@ pub(super) struct Rows {
     pub(super) known: Vec<KnownPerson>,
     pub(super) keys: Vec<KnownKey>,
     pub(super) suspended: HashMap<UserId, Suspension>,
-    pub(super) grants: Vec<(UserId, HeldGrant)>,
+    pub(super) grants: HashMap<UserId, Vec<HeldGrant>>,
 }
 
 impl Rows {
     /// Reads all of it.
     pub(super) async fn read(store: &Store, now: OffsetDateTime) -> Result<Self, StoreError> {
+        let mut grants = HashMap::<UserId, Vec<HeldGrant>>::new();
+        for (user, grant) in store.known_grants(now).await? {
+            grants.entry(user).or_default().push(grant);
+        }
         Ok(Self {
             known: store.known_people().await?,
             keys: store.known_keys().await?,
             suspended: store.suspensions().await?,
-            grants: store.known_grants(now).await?,
+            grants,
         })
     }
 }
@@ -151,19 +155,22 @@ impl People {
 /// A user with what the store says about them, whoever vouches for them.
 fn kept(mut user: User, rows: &Rows) -> User {
     user.suspended |= rows.suspended.contains_key(&user.id);
-    let theirs = rows.grants.iter().filter(|(id, _)| *id == user.id);
-    user.grants = theirs.map(|(_, grant)| grant.clone()).collect();
+    user.grants = rows.grants.get(&user.id).cloned().unwrap_or_default();
     user
 }
 
 /// Those who are known, with what admins see of them.
 fn directory(listed: &[(UserId, ConfiguredUser)], rows: &Rows, by_id: &Users) -> Directory {
+    let mut added = HashMap::<UserId, usize>::new();
+    for key in &rows.keys {
+        *added.entry(key.user).or_default() += 1;
+    }
     let entry = |id: UserId, provider: &str, listed_keys| {
         Some(Entry {
             user: Arc::clone(by_id.get(&id)?),
             provider: provider.to_owned(),
             listed_keys,
-            added_keys: rows.keys.iter().filter(|key| key.user == id).count(),
+            added_keys: added.get(&id).copied().unwrap_or_default(),
             suspension: rows.suspended.get(&id).cloned(),
         })
     };
@@ -358,7 +365,7 @@ mod tests {
         let (anna_id, alice_id, carl_id) = (anna.id, alice.0, carl.0);
         let rows = Rows {
             suspended: [(alice_id, suspension.clone())].into(),
-            grants: vec![(anna_id, held.clone()), (alice_id, held.clone())],
+            grants: [anna_id, alice_id].map(|id| (id, vec![held.clone()])).into(),
             ..rows(vec![anna], vec![key(anna_id, TWO, None)])
         };
         let people = People::of(&[alice, carl], (&Roles::default(), &[]), &rows);

@@ -69,7 +69,7 @@ fn page(site: &Site, person: &Admin, done: Option<String>, problem: Option<Strin
     let people = if entries.len() == 1 { "person is" } else { "people are" };
     let summary = format!("{} {people} known here, {out} suspended.", entries.len());
     let you = person.who.user.id;
-    let people = entries.iter().map(|entry| row(entry, you)).collect();
+    let people = entries.iter().map(|entry| row(entry, site.identity.stands(&entry.user), you)).collect();
     page_of(&UsersPage { bar: Some(Bar::of(person, "users")), summary, done, problem, people })
 }
 
@@ -135,7 +135,7 @@ pub(super) fn sentence(words: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
-fn row(entry: &Entry, you: UserId) -> Row {
+fn row(entry: &Entry, stands: bool, you: UserId) -> Row {
     let user = &entry.user;
     let groups: Vec<&str> = user.groups.iter().map(|group| group.as_str()).collect();
     Row {
@@ -146,7 +146,8 @@ fn row(entry: &Entry, you: UserId) -> Row {
         role: role_word(user.role),
         standing: match user.standing {
             Standing::Configured => "listed in the file".to_owned(),
-            Standing::Until(until) => format!("signed in until {}", shown(until)),
+            Standing::Until(until) if stands => format!("signed in until {}", shown(until)),
+            Standing::Until(until) => format!("login lapsed {}", shown(until)),
             Standing::Withdrawn { at, .. } => format!("withdrawn {}", shown(at)),
         },
         keys: entry.added_keys + entry.listed_keys.len(),
