@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod approval;
 pub mod audit;
 pub mod bytes;
 pub mod chain;
@@ -13,6 +14,7 @@ pub mod ownership;
 pub mod ports;
 pub mod record;
 pub mod space;
+pub mod span;
 pub mod start;
 pub mod streams;
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub struct Visitor {
     http: reqwest::Client,
     jar: Arc<Mutex<Jar>>,
     stop: Option<String>,
+    from: Option<String>,
 }
 
 /// What a page says of itself, and how one came there.
@@ -49,13 +50,19 @@ impl Visitor {
     pub fn new() -> Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Self { http, jar: Arc::default(), stop: None })
+        Ok(Self { http, jar: Arc::default(), stop: None, from: None })
     }
 
     /// The same browser, which does not follow redirects to addresses that begin like this; the empty text stops at all.
     #[must_use]
     pub fn stopping_at(&self, prefix: &str) -> Self {
         Self { stop: Some(prefix.to_owned()), ..self.clone() }
+    }
+
+    /// The same browser behind a proxy that says where it is.
+    #[must_use]
+    pub fn forwarded_for(&self, address: &str) -> Self {
+        Self { from: Some(address.to_owned()), ..self.clone() }
     }
 
     /// Opens an address, as if it were typed in.
@@ -147,6 +154,9 @@ impl Visitor {
         let mut asked = self.http.request(method.clone(), url.clone());
         if *method != Method::GET {
             asked = asked.headers(headers.clone());
+        }
+        if let Some(from) = &self.from {
+            asked = asked.header("x-forwarded-for", from);
         }
         let cookies = self.jar.lock().unwrap_or_else(PoisonError::into_inner).of(url);
         if !cookies.is_empty() {

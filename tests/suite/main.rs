@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
+mod approval;
 mod architecture;
 mod audit;
 mod aws_side;
@@ -12,6 +13,7 @@ mod flow;
 mod provider;
 mod refusals;
 mod replicas;
+mod scene;
 mod sign_in;
 mod starting;
 mod streams;

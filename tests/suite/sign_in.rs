@@ -1,93 +1,20 @@
 //! People sign in with a certified OpenID provider, add a key, connect, and lose all of it when the provider says so.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use spaceport_tests::browser::{Browser, Theme};
+use serde_json::json;
+use spaceport_tests::browser::Browser;
 use spaceport_tests::client::Client;
-use spaceport_tests::provider::{CLIENT, Outage, Provider, SECRET, Tampering, account};
+use spaceport_tests::provider::{Outage, Tampering};
 use spaceport_tests::visitor::{Page, Visitor};
-use spaceport_tests::world::{Wish, World};
 
+use crate::scene::{Pictures, Scene, Setting};
 use crate::terminal::Screen;
-
-/// A gateway with pages, and the provider that its people sign in with. Nobody of them is in its file.
-struct Scene {
-    world: World,
-    provider: Provider,
-    site: String,
-}
-
-impl Scene {
-    async fn new(more: &str) -> Result<Self> {
-        Self::with(json!({}), more).await
-    }
-
-    /// Anna is a user, Ada an admin, Oskar in no group that may sign in.
-    async fn with(settings: Value, more: &str) -> Result<Self> {
-        // The address must be known before either of the two is there.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let site = format!("http://localhost:{port}");
-        let people =
-            [account("anna", &["ml"]), account("ada", &["ml", "platform"]), account("oskar", &["hr"])];
-        let callback = format!("{site}/signin/idp/callback");
-        let provider = Provider::with(&people, &[&callback], settings).await?;
-        provider.register(CLIENT, SECRET, &[&callback], &[&format!("{site}/signin")]).await?;
-        let issuer = &provider.issuer;
-        let gateway = format!(
-            "[web]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{site}\"\nrenew_every_s = 1\n\n\
-             [[providers]]\nalias = \"idp\"\nname = \"Example login\"\nissuer = \"{issuer}\"\n\
-             client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\nrequired_groups = [\"ml\"]\n\
-             scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n{more}\n\n\
-             [roles]\nadmin = [\"idp/platform\"]\n\n\
-             [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n"
-        );
-        let world = World::with(Wish { gateway, ..Wish::default() }).await?;
-        Ok(Self { world, provider, site })
-    }
-
-    fn page(&self, path: &str) -> String {
-        format!("{}{path}", self.site)
-    }
-
-    /// Somebody's browser, on the page where signing in leaves it.
-    async fn sign_in(&self, login: &str) -> Result<(Visitor, Page)> {
-        let visitor = Visitor::new()?;
-        let form = visitor.get(&self.page("/signin/idp?return=/keys")).await?;
-        let page = form.form("signin")?.set("login", login).submit().await?;
-        Ok((visitor, page))
-    }
-
-    /// A laptop whose key Anna, or whoever, has added.
-    async fn laptop(&self, login: &str) -> Result<(Client, Visitor)> {
-        let (visitor, page) = self.sign_in(login).await?;
-        let laptop = Client::new(&self.world.folder().join(login)).await?;
-        laptop.configure(self.world.gateway.ssh, &["team", "demo"])?;
-        let page = page.is(200)?.form("/keys")?.set("key", &laptop.public_key()?).submit().await?;
-        page.is(200)?.shows("SHA256:")?;
-        Ok((laptop, visitor))
-    }
-
-    async fn shell(&self, laptop: &Client) -> Result<Screen> {
-        let config = laptop.config().display().to_string();
-        let line = format!("ssh -F {config} -o LogLevel=INFO team; echo ended $?; sleep 60");
-        let screen = Screen::open(&self.world, &line).await?;
-        screen.line("echo ready $((40+2))").await?;
-        screen.shows("ready 42").await?;
-        Ok(screen)
-    }
-
-    async fn refusals(&self) -> Result<u64> {
-        let count = self.world.value("SELECT count(*) FROM audit WHERE kind = 'login.refused'").await?;
-        Ok(count.context("a count")?.parse()?)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_adds_a_key_and_connects_as_themselves() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let visitor = Visitor::new()?;
     let door = visitor.get(&scene.page("/keys")).await?.is(200)?;
     let door = door.shows("Continue with Example login")?.shows("/signin/idp?return=")?;
@@ -110,7 +37,7 @@ async fn a_person_signs_in_adds_a_key_and_connects_as_themselves() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaver_is_out_within_a_minute_and_reads_why() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let (laptop, visitor) = scene.laptop("anna").await?;
     let screen = scene.shell(&laptop).await?;
     ensure!(scene.provider.revoke("sub-anna").await? > 0, "she had a refresh token");
@@ -131,7 +58,7 @@ async fn a_leaver_is_out_within_a_minute_and_reads_why() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_the_required_group_is_out_and_an_outage_ends_nobody() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let (laptop, _) = scene.laptop("anna").await?;
     let screen = scene.shell(&laptop).await?;
     let asked = async || {
@@ -163,7 +90,7 @@ async fn who_leaves_the_required_group_is_out_and_an_outage_ends_nobody() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_does_not_hold_signs_nobody_in() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     for how in Tampering::TOKENS.into_iter().chain([Tampering::DiscoveryIssuer]) {
         // Of a subject only userinfo could tell that it is another's; a token with groups is enough to us.
         if matches!(how, Tampering::Subject | Tampering::DiscoveryIssuer) {
@@ -186,7 +113,8 @@ async fn a_token_that_does_not_hold_signs_nobody_in() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_may_come_from_userinfo_but_must_be_about_the_same_person() -> Result<()> {
-    let scene = Scene::with(json!({ "groups_in": ["userinfo"] }), "").await?;
+    let scene =
+        Scene::with(Setting { provider: json!({ "groups_in": ["userinfo"] }), ..Setting::default() }).await?;
     scene.sign_in("anna").await?.1.is(200)?;
     scene.provider.tamper(Some(Tampering::UserinfoSubject)).await?;
     scene.sign_in("anna").await?.1.is(403)?.shows("does not hold")?;
@@ -199,7 +127,7 @@ async fn groups_may_come_from_userinfo_but_must_be_about_the_same_person() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_back_is_good_once_for_its_own_browser_state_and_provider() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let callback = scene.page("/signin/idp/callback");
     let held = Visitor::new()?.stopping_at(&callback);
     let back = async || -> Result<String> {
@@ -246,7 +174,7 @@ async fn a_way_back_is_good_once_for_its_own_browser_state_and_provider() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_ends_a_session_on_the_page_and_others_find_no_such_page() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let (laptop, anna) = scene.laptop("anna").await?;
     let screen = scene.shell(&laptop).await?;
     anna.get(&scene.page("/sessions")).await?.is(404)?;
@@ -270,7 +198,8 @@ async fn an_admin_ends_a_session_on_the_page_and_others_find_no_such_page() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_checked_named_removed_and_nobody_elses() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let gateway = "[ssh.approval]\nenabled = false\n".to_owned();
+    let scene = Scene::with(Setting { gateway, ..Setting::default() }).await?;
     let (laptop, anna) = scene.laptop("anna").await?;
     let keys = scene.page("/keys");
     let add = async |visitor: &Visitor, key: &str| -> Result<Page> {
@@ -303,7 +232,7 @@ async fn a_key_is_checked_named_removed_and_nobody_elses() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_the_login_here_and_at_the_provider() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let (anna, page) = scene.sign_in("anna").await?;
     let cookie = anna.cookie(&scene.site, "spaceport")?.context("a cookie")?;
     let out = page.form("/signout")?.submit().await?.is(200)?;
@@ -316,7 +245,7 @@ async fn signing_out_ends_the_login_here_and_at_the_provider() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_have_the_headers_that_browsers_enforce() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let page = Visitor::new()?.get(&scene.page("/signin")).await?.is(200)?;
     let policy = page.header("content-security-policy");
     ensure!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -338,38 +267,23 @@ async fn pages_have_the_headers_that_browsers_enforce() -> Result<()> {
 /// Chromium walks from the door to a key and out again; with `SPACEPORT_SCREENSHOTS` its pictures are kept there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_browser_signs_in_adds_a_key_and_signs_out() -> Result<()> {
-    let scene = Scene::new("").await?;
+    let scene = Scene::new().await?;
     let laptop = Client::new(&scene.world.folder().join("laptop-of-ada")).await?;
     laptop.configure(scene.world.gateway.ssh, &["team"])?;
-    let kept = std::env::var_os("SPACEPORT_SCREENSHOTS").map(std::path::PathBuf::from);
-    let pictures = kept.unwrap_or_else(|| scene.world.folder().join("pictures"));
-    std::fs::create_dir_all(&pictures)?;
+    let mut pictures = Pictures::of(&scene)?;
     let mut browser = Browser::start().await?;
-    let mut look = 0;
-    macro_rules! look {
-        ($name:literal) => {
-            for (width, height) in [(390, 844), (1440, 900)] {
-                for theme in [Theme::Light, Theme::Dark] {
-                    look += 1;
-                    let file = pictures.join(format!("{}-{width}-{theme:?}.png", $name));
-                    browser.screenshot(&file, (width, height), theme).await?;
-                }
-                ensure!(!browser.overflows(width, height).await?, "{} sticks out at {width}", $name);
-            }
-        };
-    }
     browser.goto(&scene.page("/keys")).await?;
-    look!("signin");
+    pictures.take(&mut browser, "signin").await?;
     browser.click("a.btn").await?;
     browser.wait("input[name=login]").await?;
     browser.fill("input[name=login]", "ada").await?;
     browser.click("button").await?;
     browser.wait("textarea[name=key]").await?;
-    look!("keys-none");
+    pictures.take(&mut browser, "keys-none").await?;
     browser.fill("textarea[name=key]", &laptop.public_key()?).await?;
     browser.click("form[action='/keys'] button").await?;
     browser.wait("table").await?;
-    look!("keys");
+    pictures.take(&mut browser, "keys").await?;
     let _shell = {
         let config = laptop.config().display().to_string();
         let screen = Screen::open(&scene.world, &format!("ssh -F {config} team; sleep 60")).await?;
@@ -378,9 +292,9 @@ async fn a_real_browser_signs_in_adds_a_key_and_signs_out() -> Result<()> {
         screen
     };
     browser.goto(&scene.page("/sessions")).await?;
-    look!("sessions");
+    pictures.take(&mut browser, "sessions").await?;
     browser.goto(&scene.page("/nothing")).await?;
-    look!("error");
+    pictures.take(&mut browser, "error").await?;
     browser.goto(&scene.page("/keys")).await?;
     browser.click("details.who summary").await?;
     browser.click("form[action='/signout'] button").await?;
@@ -389,6 +303,6 @@ async fn a_real_browser_signs_in_adds_a_key_and_signs_out() -> Result<()> {
     let complaints = browser.complaints().await?;
     // Not found: the page that is none, and icons of the provider's pages. Nothing was against the content policy.
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
-    ensure!(look == 20, "every page was looked at");
+    assert_eq!(pictures.taken(), 20, "every page was looked at");
     Ok(())
 }

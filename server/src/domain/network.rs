@@ -29,6 +29,15 @@ impl Network {
     }
 }
 
+/// The place that an address counts for: an IPv4 address, or an IPv6 /64, which one subscriber holds as a rule.
+#[must_use]
+pub fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
 fn kept_v4(address: Ipv4Addr, prefix: u8) -> u32 {
     let dropped = 32 - u32::from(prefix);
     u32::from(address).checked_shr(dropped).unwrap_or_default()

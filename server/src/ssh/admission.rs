@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::network;
+
 /// Who has not proved anything for so long gives way to a newcomer from the same place, so that idle connections
 /// behind an office's one address cannot keep the office out.
 const GIVES_WAY: Duration = Duration::from_secs(10);
@@ -15,6 +17,7 @@ const GIVES_WAY: Duration = Duration::from_secs(10);
 pub(super) struct Admission {
     in_all: usize,
     per_source: usize,
+    gives_way: Duration,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -43,12 +46,17 @@ pub(super) struct Place {
 
 impl Admission {
     pub(super) fn new(in_all: usize, per_source: usize) -> Self {
-        Self { in_all, per_source, waiting: Arc::default() }
+        Self { in_all, per_source, gives_way: GIVES_WAY, waiting: Arc::default() }
+    }
+
+    /// The same where nobody gives way: who waits for a person must be let wait.
+    pub(super) fn patient(in_all: usize, per_source: usize) -> Self {
+        Self { gives_way: Duration::MAX, ..Self::new(in_all, per_source) }
     }
 
     /// A place for a connection from there, if there is one.
     pub(super) fn admit(&self, address: IpAddr, now: Duration) -> Option<Place> {
-        let source = source(address);
+        let source = network::place(address);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.in_all >= self.in_all {
             return None;
@@ -56,7 +64,8 @@ impl Admission {
         if let Some(strangers) = waiting.per_source.get_mut(&source)
             && strangers.len() >= self.per_source
         {
-            let oldest = strangers.pop_front_if(|oldest| now.saturating_sub(oldest.since) >= GIVES_WAY)?;
+            let oldest =
+                strangers.pop_front_if(|oldest| now.saturating_sub(oldest.since) >= self.gives_way)?;
             oldest.gives_way.cancel();
         }
         waiting.in_all += 1;
@@ -78,14 +87,6 @@ impl Drop for Place {
                 waiting.per_source.remove(&self.source);
             }
         }
-    }
-}
-
-/// The place that an address counts for: an IPv4 address, or an IPv6 /64, which one subscriber holds as a rule.
-pub(super) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 
@@ -141,5 +142,13 @@ mod tests {
         assert!(door.admit(address("192.0.2.1"), at(11)).is_none(), "and its end frees no other");
         drop((second, newcomer));
         assert!(door.admit(address("192.0.2.1"), at(11)).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_person_gives_way_to_nobody() {
+        let door = Admission::patient(10, 1);
+        let first = door.admit(address("192.0.2.1"), ZERO).unwrap();
+        assert!(door.admit(address("192.0.2.1"), Duration::from_secs(200)).is_none());
+        assert!(!first.gives_way.is_cancelled());
     }
 }

@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::admission::source;
+use crate::domain::network::place;
 
 /// What the first refusal waits beyond those that are free; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ impl Backoff {
 
     /// How long the next refusal of a login from there, as this name, is to wait.
     pub(super) fn wait(&self, address: IpAddr, name: &str, now: Duration) -> Duration {
-        let failures = self.places.failures(&source(address), now).max(self.names.failures(name, now));
+        let failures = self.places.failures(&place(address), now).max(self.names.failures(name, now));
         let Some(beyond) = failures.checked_sub(self.pace.free).filter(|beyond| *beyond > 0) else {
             return Duration::ZERO;
         };
@@ -50,7 +50,7 @@ impl Backoff {
 
     /// A connection ended that had tried and was not let in.
     pub(super) fn failed(&mut self, address: IpAddr, name: &str, now: Duration) {
-        self.places.add(source(address), now);
+        self.places.add(place(address), now);
         self.names.add(name.to_owned(), now);
     }
 }

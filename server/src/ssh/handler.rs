@@ -1,5 +1,5 @@
 //! russh's callbacks. Each answers at once: whatever takes time goes to a task, since one slow callback would stop
-//! every channel of the connection. Only refusals of a login may wait: before it there is no channel.
+//! every channel of the connection. Only refusals of a login and its dialogue may wait: before it there is no channel.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Callbacks for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let answer = self.login.signed(user, key.public_key, key.algorithm);
+        let answer = self.login.signed(user, key.public_key, key.algorithm).await;
         Ok(self.login.paced(user, answer).await)
     }
 
@@ -99,11 +99,14 @@ impl Callbacks for Handler {
 
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
-        _user: &str,
+        user: &str,
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.login.dialogue(response.is_some()))
+        let answered = response.is_some();
+        // What was typed is no secret and of no use.
+        drop(response);
+        Ok(self.login.dialogue(user, answered).await)
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {

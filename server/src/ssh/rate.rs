@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::admission::source;
+use crate::domain::network::place;
 
 /// Places that are told apart at once.
 const KNOWN: usize = 4_096;
@@ -29,7 +29,7 @@ impl Handshakes {
 
     /// How long a connection from there waits for its turn, which it takes with this call.
     pub(super) fn wait(&mut self, address: IpAddr, now: Duration) -> Duration {
-        let source = source(address);
+        let source = place(address);
         if self.paid.len() >= KNOWN && !self.paid.contains_key(&source) {
             self.paid.retain(|_, paid| *paid > now);
             if self.paid.len() >= KNOWN {

@@ -35,6 +35,7 @@ struct Row {
     name: String,
     fingerprint: String,
     added: String,
+    from: String,
     until: String,
 }
 
@@ -50,7 +51,11 @@ async fn page(
         name: key.name,
         fingerprint: key.fingerprint,
         added: shown(key.added_at),
-        until: key.expires_at.map_or_else(|| "you remove it".to_owned(), shown),
+        from: key.added_from,
+        until: key.expires_at.map_or_else(
+            || "until you remove it".to_owned(),
+            |until| format!("approved until {}", shown(until)),
+        ),
     });
     let bar = Some(Bar::of(person, "keys"));
     Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed }))

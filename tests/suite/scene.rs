@@ -1,0 +1,143 @@
+//! A gateway with pages, the provider that its people sign in with, and pictures of what they see.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use spaceport_tests::browser::{Browser, Theme};
+use spaceport_tests::client::Client;
+use spaceport_tests::provider::{CLIENT, Provider, SECRET, account};
+use spaceport_tests::visitor::{Page, Visitor};
+use spaceport_tests::world::{Wish, World};
+
+use crate::terminal::Screen;
+
+/// Nobody of its people is in the gateway's file.
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) provider: Provider,
+    pub(crate) site: String,
+}
+
+/// What is not as usual.
+pub(crate) struct Setting {
+    /// Settings of the provider.
+    pub(crate) provider: Value,
+    /// More lines for the gateway's `[web]`.
+    pub(crate) web: String,
+    /// More lines for its `[ssh]`.
+    pub(crate) ssh: String,
+    /// More lines for its configuration.
+    pub(crate) gateway: String,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { provider: json!({}), web: String::new(), ssh: String::new(), gateway: String::new() }
+    }
+}
+
+impl Scene {
+    /// Anna is a user, Ada an admin, Oskar in no group that may sign in.
+    pub(crate) async fn new() -> Result<Self> {
+        Self::with(Setting::default()).await
+    }
+
+    pub(crate) async fn with(setting: Setting) -> Result<Self> {
+        // The address must be known before either of the two is there.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let site = format!("http://localhost:{port}");
+        let people =
+            [account("anna", &["ml"]), account("ada", &["ml", "platform"]), account("oskar", &["hr"])];
+        let callback = format!("{site}/signin/idp/callback");
+        let provider = Provider::with(&people, &[&callback], setting.provider).await?;
+        provider.register(CLIENT, SECRET, &[&callback], &[&format!("{site}/signin")]).await?;
+        let issuer = &provider.issuer;
+        let gateway = format!(
+            "[web]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{site}\"\nrenew_every_s = 1\n{}\n\n\
+             [[providers]]\nalias = \"idp\"\nname = \"Example login\"\nissuer = \"{issuer}\"\n\
+             client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\nrequired_groups = [\"ml\"]\n\
+             scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n\n\
+             [roles]\nadmin = [\"idp/platform\"]\n\n\
+             [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n\n{}\n",
+            setting.web, setting.gateway
+        );
+        let world = World::with(Wish { gateway, ssh: setting.ssh, ..Wish::default() }).await?;
+        Ok(Self { world, provider, site })
+    }
+
+    pub(crate) fn page(&self, path: &str) -> String {
+        format!("{}{path}", self.site)
+    }
+
+    /// Somebody's browser, on the page where signing in leaves it.
+    pub(crate) async fn sign_in(&self, login: &str) -> Result<(Visitor, Page)> {
+        let visitor = Visitor::new()?;
+        let form = visitor.get(&self.page("/signin/idp?return=/keys")).await?;
+        let page = form.form("signin")?.set("login", login).submit().await?;
+        Ok((visitor, page))
+    }
+
+    /// A laptop with a key that nobody knows.
+    pub(crate) async fn new_laptop(&self, name: &str) -> Result<Client> {
+        let laptop = Client::new(&self.world.folder().join(name)).await?;
+        laptop.configure(self.world.gateway.ssh, &["team", "demo"])?;
+        Ok(laptop)
+    }
+
+    /// A laptop whose key Anna, or whoever, has added.
+    pub(crate) async fn laptop(&self, login: &str) -> Result<(Client, Visitor)> {
+        let (visitor, page) = self.sign_in(login).await?;
+        let laptop = self.new_laptop(login).await?;
+        let page = page.is(200)?.form("/keys")?.set("key", &laptop.public_key()?).submit().await?;
+        page.is(200)?.shows("SHA256:")?;
+        Ok((laptop, visitor))
+    }
+
+    pub(crate) async fn shell(&self, laptop: &Client) -> Result<Screen> {
+        let config = laptop.config().display().to_string();
+        let line = format!("ssh -F {config} -o LogLevel=INFO team; echo ended $?; sleep 60");
+        let screen = Screen::open(&self.world, &line).await?;
+        screen.line("echo ready $((40+2))").await?;
+        screen.shows("ready 42").await?;
+        Ok(screen)
+    }
+
+    pub(crate) async fn refusals(&self) -> Result<u64> {
+        let count = self.world.value("SELECT count(*) FROM audit WHERE kind = 'login.refused'").await?;
+        Ok(count.context("a count")?.parse()?)
+    }
+}
+
+/// Pictures of pages, on a phone and on a desk, by day and by night. With `SPACEPORT_SCREENSHOTS` they are kept there.
+pub(crate) struct Pictures {
+    folder: PathBuf,
+    taken: usize,
+}
+
+impl Pictures {
+    pub(crate) fn of(scene: &Scene) -> Result<Self> {
+        let kept = std::env::var_os("SPACEPORT_SCREENSHOTS").map(PathBuf::from);
+        let folder = kept.unwrap_or_else(|| scene.world.folder().join("pictures"));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder, taken: 0 })
+    }
+
+    /// Of a page, which must not stick out sideways.
+    pub(crate) async fn take(&mut self, browser: &mut Browser, name: &str) -> Result<()> {
+        for (width, height) in [(390, 844), (1440, 900)] {
+            for theme in [Theme::Light, Theme::Dark] {
+                self.taken += 1;
+                let file = self.folder.join(format!("{name}-{width}-{theme:?}.png"));
+                browser.screenshot(&file, (width, height), theme).await?;
+            }
+            ensure!(!browser.overflows(width, height).await?, "{name} sticks out at {width}");
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn taken(&self) -> usize {
+        self.taken
+    }
+}
