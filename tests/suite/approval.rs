@@ -13,7 +13,7 @@ use spaceport_tests::until::until;
 use spaceport_tests::visitor::{Page, Visitor};
 use tokio::process::Command;
 
-use crate::scene::{Pictures, Scene, Setting};
+use crate::scene::{Pictures, Scene, Setting, free_port};
 use crate::terminal::Screen;
 
 /// For the client to have noticed something.
@@ -29,7 +29,9 @@ impl Request {
     /// Reads it off what a client shows.
     fn read(text: &str) -> Result<Self> {
         let after = |word: &str| {
-            let line = text.lines().rev().find_map(|line| line.trim_start().strip_prefix(word));
+            // plink draws a bar beside it.
+            let lines = text.lines().rev().map(|line| line.trim_start_matches(['|', ' ']));
+            let line = lines.filter_map(|line| line.strip_prefix(word)).next();
             Ok::<_, anyhow::Error>(line.with_context(|| format!("{word} in:\n{text}"))?.trim().to_owned())
         };
         Ok(Self { url: after("1. Open ")?, code: after("2. Type ")? })
@@ -138,10 +140,10 @@ async fn a_new_key_is_approved_in_a_browser_and_not_asked_about_again() -> Resul
     let keys = browser.text("main").await?;
     ensure!(keys.contains(&fingerprint) && keys.contains("approved until"), "{keys}");
     pictures.take(&mut browser, "keys-approved").await?;
-    assert_eq!(
-        browser.complaints().await?,
-        ["Failed to load resource: the server responded with a status of 422 (Unprocessable Entity)"]
-    );
+    // The wrong code, and icons of the provider's pages. Nothing was against the content policy.
+    let complaints = browser.complaints().await?;
+    let expected = |text: &String| text.contains("404") || text.contains("422");
+    ensure!(complaints.iter().all(expected), "{complaints:?}");
     audited(&scene, "approval.granted", 1).await?;
     let bound = "SELECT actor_name || ' ' || (detail->>'address') || ' ' || (detail->>'fingerprint')
                  FROM audit WHERE kind = 'key.bound'";
@@ -150,10 +152,44 @@ async fn a_new_key_is_approved_in_a_browser_and_not_asked_about_again() -> Resul
     let again = laptop.ssh(["-o", "BatchMode=yes", "team", "echo hi"]).await?.well()?;
     assert_eq!((again.text().as_str(), again.stderr.as_str()), ("hi\n", ""));
     // As an editor does: no terminal, a forward, a shell that reads its commands.
-    let editor =
-        laptop.ssh_with(["-T", "-D", "0", "team", "bash"], b"echo from an editor\n").await?.well()?;
+    let editor = laptop
+        .ssh_with(["-T", "-D", &free_port()?.to_string(), "team", "bash"], b"echo from an editor\n")
+        .await?
+        .well()?;
     assert_eq!(editor.text(), "from an editor\n");
     Ok(())
+}
+
+/// The terminal and the browser are on two loopback addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_elsewhere_sees_deny_first() -> Result<()> {
+    let scene = Scene::new().await?;
+    let laptop = scene.new_laptop("laptop-of-anna").await?;
+    let screen = connecting(&scene, &laptop, "-b 127.0.0.2").await?;
+    let request = asks(&screen).await?;
+    let mut pictures = Pictures::of(&scene)?;
+    let mut browser = Browser::start().await?;
+    browser.goto(&request.url).await?;
+    browser.click("a.btn").await?;
+    browser.wait("input[name=login]").await?;
+    browser.fill("input[name=login]", "anna").await?;
+    browser.click("button").await?;
+    browser.wait("input[name=code]").await?;
+    let main = browser.text("main").await?;
+    for text in ["This does not look like you", "127.0.0.2", "127.0.0.1", "Another address", "Approve anyway"]
+    {
+        ensure!(main.contains(text), "{text:?} in\n{main}");
+    }
+    pictures.take(&mut browser, "approve-elsewhere").await?;
+    // Whoever types the code and presses Enter has not approved.
+    browser.fill("input[name=code]", &request.code).await?;
+    browser.press("input[name=code]", "Enter").await?;
+    let denied = async || Ok((browser.text("h1").await? == "Denied").then_some(()));
+    until("the page to say so", LIMIT, denied).await?;
+    pictures.take(&mut browser, "approve-denied").await?;
+    screen.line("").await?;
+    screen.shows("denied in the browser").await?;
+    nothing_bound(&scene).await
 }
 
 async fn fingerprint(laptop: &Client) -> Result<String> {
@@ -205,7 +241,7 @@ async fn an_editor_asks_in_a_window_and_may_take_its_time() -> Result<()> {
     let laptop = scene.new_laptop("laptop-of-anna").await?;
     let askpass = Askpass::new(scene.world.folder())?;
     let mut ssh = laptop.command("ssh");
-    ssh.args(["-T", "-D", "0", "team", "bash"]).env("SSH_ASKPASS", &askpass.program);
+    ssh.args(["-T", "-D", &free_port()?.to_string(), "team", "bash"]).env("SSH_ASKPASS", &askpass.program);
     ssh.env("SSH_ASKPASS_REQUIRE", "force");
     let editor = tokio::spawn(async move { run(ssh, b"echo from an editor\n").await });
     let question = askpass.question().await?;
@@ -231,22 +267,19 @@ async fn an_editor_asks_in_a_window_and_may_take_its_time() -> Result<()> {
     audited(&scene, "key.bound", 1).await
 }
 
-/// The client has not signed before it is approved: it succeeds in part, and signs then.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_certificates_the_key_signs_after_the_approval() -> Result<()> {
+async fn who_presses_enter_too_early_is_asked_again() -> Result<()> {
     let scene = Scene::with(no_certificates()).await?;
     let laptop = scene.new_laptop("laptop-of-anna").await?;
-    let screen = connecting(&scene, &laptop, "-v").await?;
+    let screen = connecting(&scene, &laptop, "").await?;
     let request = asks(&screen).await?;
     let (anna, _) = scene.sign_in("anna").await?;
-    // Too early: asked again, with the same code.
     screen.line("").await?;
     screen.shows("not approved yet").await?;
     ensure!(asks(&screen).await?.code == request.code, "the code stays");
     request.approve(&anna).await?.is(200)?.shows("Press Enter in your terminal")?;
     nothing_bound(&scene).await?;
     screen.line("").await?;
-    screen.shows("partial success").await?;
     is_in(&screen).await?;
     request.page(&anna).await?.is(200)?.shows("The key is yours")?;
     audited(&scene, "key.bound", 1).await?;
@@ -296,6 +329,7 @@ async fn who_has_no_key_is_let_in_once_where_that_is_allowed() -> Result<()> {
     let scene = Scene::with(Setting { gateway, ..Setting::default() }).await?;
     let laptop = scene.new_laptop("laptop-of-anna").await?;
     std::fs::remove_file(laptop.key())?;
+    std::fs::remove_file(laptop.key().with_extension("pub"))?;
     let (anna, _) = scene.sign_in("anna").await?;
     let screen = connecting(&scene, &laptop, "").await?;
     let request = asks(&screen).await?;
@@ -313,7 +347,7 @@ async fn who_has_no_key_is_let_in_once_where_that_is_allowed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plink_is_approved_before_and_after_it_signs() -> Result<()> {
+async fn plink_is_approved() -> Result<()> {
     for setting in [Setting::default(), no_certificates()] {
         let scene = Scene::with(setting).await?;
         let laptop = scene.new_laptop("laptop-of-anna").await?;
@@ -335,12 +369,27 @@ async fn plink_is_approved_before_and_after_it_signs() -> Result<()> {
         request.approve(&anna).await?.is(200)?;
         screen.line("").await?;
         screen.shows("approved by anna@example.com until").await?;
-        // plink has one more pause of its own before a session.
-        if screen.text().await?.contains("Press Return to begin session") {
-            screen.line("").await?;
-        }
         is_in(&screen).await?;
         audited(&scene, "key.bound", 1).await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zz_manual_paramiko() -> Result<()> {
+    let scene = Scene::new().await?;
+    let laptop = scene.new_laptop("laptop-of-anna").await?;
+    let line = format!(
+        "/tmp/venv-approval/bin/python /tmp/paramiko-approve.py 127.0.0.1 {} team {}; echo ended $?; sleep 120",
+        scene.world.gateway.ssh.port(),
+        laptop.key().display()
+    );
+    let screen = Screen::open(&scene.world, &line).await?;
+    let request = asks(&screen).await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    request.page(&anna).await?.shows("paramiko")?;
+    request.approve(&anna).await?.is(200)?;
+    screen.line("").await?;
+    println!("{}", screen.shows("hi-42").await?);
+    audited(&scene, "key.bound", 1).await
 }

@@ -21,7 +21,7 @@ use crate::domain::user::User;
 use crate::gateway::Connection;
 use crate::identity::certificates::Permits;
 
-use self::approval::{Candidate, Stage};
+use self::approval::Stage;
 
 pub(super) use self::approval::LONGEST as LONGEST_APPROVAL;
 
@@ -49,7 +49,8 @@ pub(super) struct Login {
     greeting: Arc<Greeting>,
     /// Whether a refusal was held back already.
     waited: bool,
-    candidate: Option<Candidate>,
+    /// The first unknown key that has signed: what a person may approve.
+    signed: Option<PublicKey>,
     stage: Stage,
     proven: Option<Proof>,
 }
@@ -69,7 +70,7 @@ impl Login {
             attempts,
             greeting,
             waited: false,
-            candidate: None,
+            signed: None,
             stage: Stage::Fresh,
             proven: None,
         }
@@ -95,27 +96,20 @@ impl Login {
 
     /// A key that is offered: whether signing with it is worth the trouble. russh does not say whether a certificate
     /// came with it, so where certificates are taken, any key may be a certified one.
-    pub(super) fn offered(&mut self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
-        if let Some(answer) = self.offered_after(login, key, algorithm) {
-            return answer;
-        }
+    pub(super) fn offered(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         match self.user(key, algorithm) {
             Ok(_) => Auth::Accept,
-            Err(UNKNOWN_KEY) => {
-                self.consider(key, false);
+            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() || self.could_be_approved(key) => {
                 // Noted now: a client may leave it at asking.
-                let refusal = self.refuse(login, key, UNKNOWN_KEY);
-                if self.shared.certificates.are_taken() { Auth::Accept } else { refusal }
+                self.attempts.note(login, fingerprint(key), UNKNOWN_KEY);
+                Auth::Accept
             }
             Err(why) => self.refuse(login, key, why),
         }
     }
 
     /// A key that has signed.
-    pub(super) async fn signed(&mut self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
-        if let Some(answer) = self.signed_after(login, key, algorithm).await {
-            return answer;
-        }
+    pub(super) fn signed(&mut self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         match self.user(key, algorithm) {
             Ok(user) => {
                 self.proven = Some(Proof {
@@ -128,8 +122,8 @@ impl Login {
                 Auth::Accept
             }
             Err(why) => {
-                if why == UNKNOWN_KEY {
-                    self.consider(key, true);
+                if why == UNKNOWN_KEY && self.could_be_approved(key) {
+                    self.signed = Some(key.clone());
                 }
                 self.refuse(login, key, why)
             }

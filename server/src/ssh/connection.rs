@@ -181,10 +181,7 @@ async fn gives_way(place: Place, attempts: &Attempts) {
 /// Ends the approval that a client asked for and has not used.
 async fn unanswered(shared: &Shared, address: std::net::IpAddr, attempts: &Attempts) {
     let Some(id) = lock(&attempts.waiting).approval.take() else { return };
-    let because = match attempts.last() {
-        (_, "" | UNKNOWN_KEY) => "the client went away",
-        (_, why) => why,
-    };
+    let because = "the client went away";
     if let Err(error) = shared.identity.end_approval(&id, address, ApprovalState::Left, because).await {
         warn!(approval.id = %id, %error, "the end of an approval was not written down");
     }

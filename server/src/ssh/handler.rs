@@ -84,7 +84,7 @@ impl Callbacks for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let answer = self.login.signed(user, key.public_key, key.algorithm).await;
+        let answer = self.login.signed(user, key.public_key, key.algorithm);
         Ok(self.login.paced(user, answer).await)
     }
 

@@ -1,10 +1,9 @@
 //! What is refused, and that it is told, logged and audited.
 
 use anyhow::{Result, ensure};
-use spaceport_tests::client::{Agent, Client, run};
+use spaceport_tests::client::{Agent, Client};
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::Visitor;
-use tokio::process::Command;
 
 use super::{
     LIMIT, Request, asks, audited, complete, connecting, fingerprint, is_in, no_certificates, nothing_bound,
@@ -171,44 +170,48 @@ async fn an_approval_is_used_once_and_not_after_its_time() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_not_shown_cannot_sign_in_its_place() -> Result<()> {
-    let scene = Scene::with(no_certificates()).await?;
-    let (laptop, other) = (scene.new_laptop("laptop").await?, scene.new_laptop("other").await?);
-    let agent = Agent::start(scene.world.folder()).await?;
-    agent.add(&laptop.key()).await?;
-    agent.add(&other.key()).await?;
-    let config = std::fs::read_to_string(laptop.config())?.replace("IdentitiesOnly yes", "IdentitiesOnly no");
-    std::fs::write(laptop.config(), config.replace("IdentityFile", "#"))?;
-    let options = format!("-o IdentityFile=none -o IdentityAgent={}", agent.socket.display());
-    let screen = connecting(&scene, &laptop, &options).await?;
-    let request = asks(&screen).await?;
-    let (anna, _) = scene.sign_in("anna").await?;
-    let shown = fingerprint(&laptop).await?;
-    request.page(&anna).await?.shows(&shown)?;
-    request.approve(&anna).await?.is(200)?;
-    let mut remove = Command::new("ssh-add");
-    remove.args(["-q", "-d"]).arg(laptop.key()).env("SSH_AUTH_SOCK", &agent.socket);
-    run(remove, &[]).await?.well()?;
-    screen.line("").await?;
-    screen.shows("ended 255").await?;
-    nothing_bound(&scene).await?;
-    let unused = "SELECT detail->>'because' FROM audit WHERE kind = 'approval.unused'";
-    scene.world.expect(unused, "another key than the approved one").await?;
-    scene
-        .world
-        .expect(
-            "SELECT detail->>'why' FROM audit WHERE kind = 'auth.refused'",
-            "another key than the approved one",
-        )
-        .await?;
-    request.page(&anna).await?.is(200)?.shows("The terminal has gone")?;
+async fn only_the_key_that_was_shown_is_bound_and_on_its_connection_only() -> Result<()> {
+    for setting in [Setting::default(), no_certificates()] {
+        let scene = Scene::with(setting).await?;
+        let (laptop, other) = (scene.new_laptop("first").await?, scene.new_laptop("other").await?);
+        let agent = Agent::start(scene.world.folder()).await?;
+        agent.add(&laptop.key()).await?;
+        agent.add(&other.key()).await?;
+        let config =
+            std::fs::read_to_string(laptop.config())?.replace("IdentitiesOnly yes", "IdentitiesOnly no");
+        std::fs::write(laptop.config(), config.replace("IdentityFile", "#"))?;
+        let options = format!("-o IdentityFile=none -o IdentityAgent={}", agent.socket.display());
+        let (anna, _) = scene.sign_in("anna").await?;
+        let screen = connecting(&scene, &laptop, &options).await?;
+        let request = asks(&screen).await?;
+        request.approve(&anna).await?.is(200)?;
+        // Its client goes, and another key comes: the approval is no good to it.
+        screen.key("C-c").await?;
+        audited(&scene, "approval.unused", 1).await?;
+        request.page(&anna).await?.is(200)?.shows("The terminal has gone")?;
+        drop(screen);
+        let screen = connecting(&scene, &other, "").await?;
+        ensure!(asks(&screen).await?.url != request.url, "another key is asked about anew");
+        nothing_bound(&scene).await?;
+        drop(screen);
+        let screen = connecting(&scene, &laptop, &options).await?;
+        let request = asks(&screen).await?;
+        let shown = fingerprint(&laptop).await?;
+        request.page(&anna).await?.shows(&shown)?;
+        request.approve(&anna).await?.is(200)?;
+        screen.line("").await?;
+        is_in(&screen).await?;
+        scene.world.expect("SELECT string_agg(fingerprint, ' ') FROM keys", &shown).await?;
+        let refused = other.ssh(["-o", "BatchMode=yes", "team", "true"]).await?;
+        ensure!(refused.code == 255, "{}", refused.stderr);
+    }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_somebody_else_is_not_bound() -> Result<()> {
     let scene = Scene::new().await?;
-    let laptop = scene.new_laptop("laptop").await?;
+    let laptop = scene.new_laptop("first").await?;
     let screen = connecting(&scene, &laptop, "").await?;
     let request = asks(&screen).await?;
     let (anna, _) = scene.sign_in("anna").await?;
@@ -242,7 +245,7 @@ async fn who_has_no_standing_approves_nothing() -> Result<()> {
         change(&scene, "UPDATE people_version SET version = version + 1").await
     };
     let (anna, _) = scene.sign_in("anna").await?;
-    let laptop = scene.new_laptop("laptop").await?;
+    let laptop = scene.new_laptop("first").await?;
     let screen = connecting(&scene, &laptop, "").await?;
     let request = asks(&screen).await?;
     withdraw().await?;
@@ -267,7 +270,7 @@ async fn who_has_no_standing_approves_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_sites_and_strangers_answer_nothing() -> Result<()> {
     let scene = Scene::new().await?;
-    let laptop = scene.new_laptop("laptop").await?;
+    let laptop = scene.new_laptop("first").await?;
     let screen = connecting(&scene, &laptop, "").await?;
     let request = asks(&screen).await?;
     let (anna, _) = scene.sign_in("anna").await?;
@@ -304,7 +307,7 @@ async fn other_sites_and_strangers_answer_nothing() -> Result<()> {
 async fn an_address_has_only_so_many_approvals_waiting() -> Result<()> {
     let gateway = "[ssh.approval]\nmax_pending_per_source = 1\n".to_owned();
     let scene = Scene::with(Setting { gateway, ..Setting::default() }).await?;
-    let laptop = scene.new_laptop("laptop").await?;
+    let laptop = scene.new_laptop("first").await?;
     let screen = connecting(&scene, &laptop, "").await?;
     asks(&screen).await?;
     let second = Client::new(&scene.world.folder().join("second")).await?;
@@ -317,6 +320,5 @@ async fn an_address_has_only_so_many_approvals_waiting() -> Result<()> {
     );
     scene.world.expect("SELECT count(*) FROM approvals", "1").await?;
     screen.key("C-c").await?;
-    screen.shows("ended").await?;
     scene.world.expect("SELECT state FROM approvals", "left").await
 }

@@ -1,13 +1,13 @@
 //! The dialogue in which a client whose key is unknown waits for a person to approve it in a browser.
 //!
-//! A key is bound only by its signature on this very connection. A client that has signed already, since it was asked to
-//! for the sake of certificates, is let in at once; one that has not is told that it succeeded in part and has to sign
-//! now, with the key that the person saw.
+//! A key is bound only if it has signed on this very connection, and it must have done so before anybody is asked: once
+//! OpenSSH has tried its keys in vain it does not come back to them, not even after a partial success. So the first
+//! unknown key is asked to sign, and that is the one that the person sees.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::{Algorithm, PublicKey};
+use russh::keys::PublicKey;
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
 use tracing::warn;
@@ -19,7 +19,6 @@ use crate::domain::user::User;
 use crate::identity::certificates::Permits;
 use crate::identity::{Asked, Asker, NotBound, Progress};
 use crate::ssh::admission::Place;
-use crate::ssh::algorithms;
 use crate::ssh::client::Credential;
 use crate::ssh::connection::UNKNOWN_KEY;
 use crate::ssh::messages::{self, Message};
@@ -34,16 +33,6 @@ const MARGIN: Duration = Duration::from_secs(30);
 pub(in crate::ssh) const LONGEST: Duration =
     Duration::from_secs(LIFE.as_secs() + TO_SIGN.as_secs() + MARGIN.as_secs());
 
-/// Why a key is refused that signs in place of the approved one.
-const OTHER_KEY: &str = "another key than the approved one";
-
-/// The unknown key that a person would be shown: the first that the client offered.
-pub(super) struct Candidate {
-    key: PublicKey,
-    /// Whether it has signed on this connection.
-    signed: bool,
-}
-
 /// Where the dialogue stands.
 pub(super) enum Stage {
     /// Nobody has been asked.
@@ -52,8 +41,6 @@ pub(super) enum Stage {
     Asked(Box<Pending>),
     /// The client was told how it ended, and what follows once it has shown that.
     Told(After),
-    /// A person approved: the client is to sign.
-    Signing(Box<Pending>, Arc<User>),
     /// There is nothing more to say.
     Over,
 }
@@ -62,7 +49,6 @@ pub(super) enum Stage {
 pub(super) enum After {
     Refused,
     Admitted,
-    Sign(Box<Pending>, Arc<User>),
 }
 
 /// An approval that this connection waits for.
@@ -83,58 +69,14 @@ impl Login {
             (Stage::Asked(pending), true) if pending.login == login => self.look(pending).await,
             (Stage::Asked(pending), false) if pending.login == login => self.prompt(pending, false),
             (Stage::Told(after), true) => self.proceed(after),
-            (_, true) => no_more_dialogue(false),
+            (_, true) => no_more_dialogue(),
             (_, false) => self.tell(&self.words(), After::Refused),
         }
     }
 
-    /// Remembers the first unknown key that could be bound, and that it has signed.
-    pub(super) fn consider(&mut self, key: &PublicKey, signed: bool) {
-        match &mut self.candidate {
-            Some(candidate) => candidate.signed |= signed && candidate.key.key_data() == key.key_data(),
-            None if strong_enough(key.key_data()).is_ok() => {
-                self.candidate = Some(Candidate { key: key.clone(), signed });
-            }
-            None => {}
-        }
-    }
-
-    /// What a key is answered with that is offered after an approval: only the approved one is worth a signature.
-    pub(super) fn offered_after(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Auth> {
-        let Stage::Signing(pending, _) = &self.stage else { return None };
-        let is_it = self.is_approved(pending, login, key, algorithm);
-        Some(if is_it { Auth::Accept } else { self.refuse(login, key, OTHER_KEY) })
-    }
-
-    /// The same for a key that has signed: the approved one is bound.
-    pub(super) async fn signed_after(
-        &mut self,
-        login: &str,
-        key: &PublicKey,
-        algorithm: &Algorithm,
-    ) -> Option<Auth> {
-        let (pending, approver) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Signing(pending, approver) => (pending, approver),
-            other => {
-                self.stage = other;
-                return None;
-            }
-        };
-        if !self.is_approved(&pending, login, key, algorithm) {
-            self.stage = Stage::Signing(pending, approver);
-            return Some(self.refuse(login, key, OTHER_KEY));
-        }
-        Some(match self.bind(&pending, &approver).await {
-            Ok(()) => Auth::Accept,
-            Err(error) => self.refuse(login, key, why(error)),
-        })
-    }
-
-    fn is_approved(&self, pending: &Pending, login: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
-        let candidate = self.candidate.as_ref();
-        pending.login == login
-            && algorithms::is_taken(algorithm)
-            && candidate.is_some_and(|candidate| candidate.key.key_data() == key.key_data())
+    /// Whether an unknown key is worth a signature, since a person may approve it.
+    pub(super) fn could_be_approved(&self, key: &PublicKey) -> bool {
+        self.signed.is_none() && self.shared.identity.approves() && strong_enough(key.key_data()).is_ok()
     }
 
     /// Asks for an approval, if one could help and there is room for one more.
@@ -142,7 +84,7 @@ impl Login {
         let shared = &self.shared;
         let identity = &shared.identity;
         let unknown = matches!(self.attempts.last(), (_, UNKNOWN_KEY | ""));
-        let could_help = self.candidate.is_some() || identity.approves_without_key();
+        let could_help = self.signed.is_some() || identity.approves_without_key();
         if !unknown || !could_help || !identity.approves() {
             return None;
         }
@@ -163,13 +105,7 @@ impl Login {
     }
 
     fn asker<'a>(&'a self, login: &'a str, client_version: &'a str) -> Asker<'a> {
-        Asker {
-            connection: self.id,
-            address: self.address,
-            client_version,
-            login,
-            key: self.candidate.as_ref().map(|candidate| &candidate.key),
-        }
+        Asker { connection: self.id, address: self.address, client_version, login, key: self.signed.as_ref() }
     }
 
     /// What the person sees, and the one question. Where ssh is asked through a window, that shows nothing but the
@@ -181,7 +117,7 @@ impl Login {
         let words = if again {
             messages::not_yet_approved(left)
         } else {
-            let key = self.candidate.as_ref().map(|candidate| fingerprint(&candidate.key));
+            let key = self.signed.as_ref().map(fingerprint);
             messages::approve(&asked.url, &asked.code, key.as_deref(), left)
         };
         let question = messages::approve_question(&asked.url, &asked.code);
@@ -206,11 +142,7 @@ impl Login {
             Progress::Denied => self.tell(&messages::approval_denied(), After::Refused),
             Progress::Void => self.tell(&messages::approval_void(), After::Refused),
             Progress::Approved(approver, until) => {
-                let key = self.candidate.as_ref();
-                let words = messages::approved(approver.name.as_str(), key.map(|_| until));
-                if key.is_some_and(|candidate| !candidate.signed) {
-                    return self.tell(&words, After::Sign(pending, approver));
-                }
+                let words = messages::approved(approver.name.as_str(), self.signed.as_ref().map(|_| until));
                 match self.bind(&pending, &approver).await {
                     Ok(()) => self.tell(&words, After::Admitted),
                     Err(error) => self.tell(&messages::not_bound(why(error)), After::Refused),
@@ -243,7 +175,7 @@ impl Login {
         let asker = self.asker(&shown, "");
         let user = self.shared.identity.use_approval(&pending.asked, &asker, approver).await?;
         self.attempts.settled();
-        let key = self.candidate.as_ref().map(|candidate| candidate.key.clone());
+        let key = self.signed.clone();
         self.proven = Some(Proof {
             user,
             fingerprint: key.as_ref().map_or_else(|| format!("approval {}", pending.asked.id), fingerprint),
@@ -275,27 +207,23 @@ impl Login {
 
     fn proceed(&mut self, after: After) -> Auth {
         match after {
-            After::Refused => no_more_dialogue(false),
+            After::Refused => no_more_dialogue(),
             // Standing may have gone while the client took its time.
             After::Admitted => match &self.proven {
                 Some(proof) if self.standing(&proof.user).is_ok() => Auth::Accept,
-                Some(_) | None => no_more_dialogue(false),
+                Some(_) | None => no_more_dialogue(),
             },
-            After::Sign(pending, approver) => {
-                self.stage = Stage::Signing(pending, approver);
-                no_more_dialogue(true)
-            }
         }
     }
 }
 
 /// Without the dialogue among the methods, clients do not come back to it.
-fn no_more_dialogue(partial_success: bool) -> Auth {
+fn no_more_dialogue() -> Auth {
     let methods = MethodSet::from(&[MethodKind::PublicKey][..]);
-    Auth::Reject { proceed_with_methods: Some(methods), partial_success }
+    Auth::Reject { proceed_with_methods: Some(methods), partial_success: false }
 }
 
-/// The same as audit rows and terminals have it.
+/// Why somebody who was approved is not let in, as terminals have it.
 const fn why(error: NotBound) -> &'static str {
     match error {
         NotBound::NotApproved => "the approval is over",

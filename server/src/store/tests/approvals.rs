@@ -106,7 +106,8 @@ async fn guesses_come_one_by_one_and_make_it_void() {
         }
         Some(answering.wrong_code(3, &who(&world, Some(world.user), at(1))).await.unwrap())
     };
-    let mut left: Vec<_> = tokio::join!(guess(), guess(), guess(), guess(), guess()).into();
+    let (a, b, c, d, e) = tokio::join!(guess(), guess(), guess(), guess(), guess());
+    let mut left = [a, b, c, d, e];
     left.sort();
     assert_eq!(left, [None, None, Some(0), Some(1), Some(2)]);
     assert_eq!(state(&world).await, ApprovalState::Void);

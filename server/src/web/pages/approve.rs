@@ -9,7 +9,8 @@ use axum::extract::{Form, Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use time::OffsetDateTime;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::{Bar, Problem, page_of, shown};
 use crate::domain::approval::{ApprovalId, ApprovalState};
@@ -176,7 +177,7 @@ fn end(person: &Person, question: &Question, problem: Option<String>) -> EndPage
     let (title, text) = match (question.state, &question.key) {
         (ApprovalState::Approved, _) => (
             "Approved. Press Enter in your terminal",
-            "It signs with its key now, and this page says when that has happened. You have a minute.".to_owned(),
+            "The terminal goes on then, and this page says so. It must happen within a minute.".to_owned(),
         ),
         (ApprovalState::Used, Some(_)) if question.mine => (
             "The key is yours",
@@ -214,7 +215,7 @@ fn end(person: &Person, question: &Question, problem: Option<String>) -> EndPage
     }
 }
 
-/// `8 hours, until 26 Nov 2026, 22:32 UTC`.
+/// `8 hours, until 22:32 UTC`; `7 days, until Tue 1 Dec`; `14 days, the longest allowed`.
 fn choice(lasting: Duration, now: OffsetDateTime, longest: bool) -> String {
     let hours = lasting.as_secs() / 3600;
     let span = match (lasting.as_secs(), hours) {
@@ -222,8 +223,16 @@ fn choice(lasting: Duration, now: OffsetDateTime, longest: bool) -> String {
         (_, hours) if hours >= 24 && hours % 24 == 0 => counted(hours / 24, "day"),
         (_, hours) => counted(hours, "hour"),
     };
-    let most = if longest { ", the longest allowed" } else { "" };
-    format!("{span}, until {}{most}", shown(now + lasting))
+    if longest {
+        return format!("{span}, the longest allowed");
+    }
+    let end = (now + lasting).to_offset(UtcOffset::UTC);
+    let end = if hours < 24 {
+        end.format(format_description!("[hour]:[minute] UTC"))
+    } else {
+        end.format(format_description!("[weekday repr:short] [day padding:none] [month repr:short]"))
+    };
+    format!("{span}, until {}", end.unwrap_or_default())
 }
 
 fn counted(n: u64, one: &str) -> String {
@@ -251,13 +260,11 @@ mod tests {
     fn times_are_told_with_their_end() {
         let now = datetime!(2026-11-26 14:32 UTC);
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        assert_eq!(choice(hours(8), now, false), "8 hours, until 26 Nov 2026, 22:32 UTC");
-        assert_eq!(choice(hours(24), now, false), "1 day, until 27 Nov 2026, 14:32 UTC");
-        assert_eq!(
-            choice(hours(24 * 14), now, true),
-            "14 days, until 10 Dec 2026, 14:32 UTC, the longest allowed"
-        );
-        assert_eq!(choice(Duration::from_secs(90), now, false), "1 minute, until 26 Nov 2026, 14:33 UTC");
+        assert_eq!(choice(hours(8), now, false), "8 hours, until 22:32 UTC");
+        assert_eq!(choice(hours(24), now, false), "1 day, until Fri 27 Nov");
+        assert_eq!(choice(hours(36), now, false), "36 hours, until Sat 28 Nov");
+        assert_eq!(choice(hours(24 * 14), now, true), "14 days, the longest allowed");
+        assert_eq!(choice(Duration::from_secs(90), now, false), "1 minute, until 14:33 UTC");
     }
 
     #[test]

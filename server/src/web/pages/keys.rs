@@ -35,7 +35,6 @@ struct Row {
     name: String,
     fingerprint: String,
     added: String,
-    from: String,
     until: String,
 }
 
@@ -51,10 +50,9 @@ async fn page(
         name: key.name,
         fingerprint: key.fingerprint,
         added: shown(key.added_at),
-        from: key.added_from,
         until: key.expires_at.map_or_else(
-            || "until you remove it".to_owned(),
-            |until| format!("approved until {}", shown(until)),
+            || format!("until you remove it; added from {}", key.added_from),
+            |until| format!("approved until {}, for {}", shown(until), key.added_from),
         ),
     });
     let bar = Some(Bar::of(person, "keys"));
