@@ -179,7 +179,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
-        certificates: authorities,
+        certificates: authorities.clone(),
         clock: Arc::clone(&clock),
         settings: ssh_settings,
         pages: config.web.as_ref().map(|web| web.public_url.to_string()),
@@ -201,7 +201,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         Some(web) => {
             let listener = bind("web.listen", web.listen).await?;
             let address = listener.local_addr()?;
-            let site = Site::new(web, &config.providers, identity.clone(), store.clone());
+            let site = Site::new(web, &config.providers, (identity.clone(), authorities), store.clone());
             let (site, end) = (site.context("web")?, stopping.clone());
             tracker.spawn(async move {
                 if let Err(error) = site.serve(listener, end).await {

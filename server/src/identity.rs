@@ -4,12 +4,15 @@
 
 mod approvals;
 pub mod certificates;
+mod certify;
 mod claims;
 mod keys;
+mod logins;
 mod people;
 mod providers;
 mod renewal;
 mod sign_in;
+mod strangers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
+pub use self::certify::CertifyError;
 pub use self::keys::{AddKeyError, MyKey};
+pub use self::logins::MyLogin;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
@@ -32,12 +37,16 @@ use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
+use crate::domain::rate::Turns;
+use crate::domain::refusals::Refusals;
 use crate::domain::user::{Roles, User, Users};
 use crate::store::secrets::SealingKey;
 use crate::store::{Store, StoreError};
 
 /// How often replicas look whether people or keys have changed.
 const LOOK: Duration = Duration::from_secs(1);
+/// The time in which sign-ins of one place are counted.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why people could not be taken over. Those in force stay.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +100,9 @@ struct Inner {
     providers: Option<Providers>,
     /// Nothing where nobody can approve a key.
     approvals: Option<Approvals>,
+    /// How often sign-ins are begun, and who came back from one that never was.
+    sign_ins: Mutex<Turns>,
+    strangers: Mutex<Refusals>,
     /// How long a login may be idle, and how often a provider is asked again.
     idle: Duration,
     renew_every: Duration,
@@ -121,6 +133,8 @@ impl Identity {
             replica,
             providers,
             approvals,
+            sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),
+            strangers: Mutex::default(),
             idle: web.map_or(Duration::ZERO, |web| web.idle),
             renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),
             ownership: domains
@@ -199,8 +213,9 @@ impl Identity {
     pub async fn run(&self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            ((), ()) = async { tokio::join!(self.follow(), self.keep_renewing()) } => {}
+            ((), (), ()) = async { tokio::join!(self.follow(), self.keep_renewing(), self.keep_reporting()) } => {}
         }
+        self.report_strangers(true).await;
     }
 
     async fn follow(&self) {

@@ -23,8 +23,6 @@ mod messages;
 mod opening;
 mod progress;
 mod proxy;
-mod rate;
-mod refusals;
 mod relay;
 mod remote;
 mod request;
@@ -34,6 +32,7 @@ mod target;
 mod terminal;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use tokio::net::TcpListener;
@@ -42,9 +41,10 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::Admission;
 use self::backoff::{Backoff, Pace};
-use self::rate::Handshakes;
 use crate::config;
 use crate::domain::ports::Clock;
+use crate::domain::rate::Turns;
+use crate::domain::refusals::Refusals;
 use crate::gateway::Gateway;
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::identity::Identity;
@@ -97,9 +97,9 @@ struct Shared {
     flow: FlowLimits,
     budget: ProcessBudget,
     config: Arc<russh::server::Config>,
-    refusals: Mutex<refusals::Refusals>,
+    refusals: Mutex<Refusals>,
     backoff: Mutex<Backoff>,
-    handshakes: Mutex<Handshakes>,
+    handshakes: Mutex<Turns>,
     /// Places for clients that wait for an approval.
     approvals: Admission,
 }
@@ -111,7 +111,7 @@ impl Ssh {
         let Parts { gateway, identity, certificates, clock, settings, pages, flow, budget, host_keys } =
             parts;
         let pace = Pace { free: settings.failures_free, longest: settings.backoff_longest };
-        let handshakes = Handshakes::new(settings.handshakes_per_s_per_source);
+        let handshakes = Turns::new(settings.handshakes_per_s_per_source, Duration::from_secs(1));
         let approvals = Admission::patient(
             settings.approval.max_pending as usize,
             settings.approval.max_pending_per_source as usize,

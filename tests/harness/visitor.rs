@@ -2,12 +2,13 @@
 
 mod jar;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{ClientBuilder, Method, StatusCode, Url};
 
 pub use crate::form::{Form, forms};
 use jar::Jar;
@@ -21,7 +22,6 @@ pub struct Visitor {
     http: reqwest::Client,
     jar: Arc<Mutex<Jar>>,
     stop: Option<String>,
-    from: Option<String>,
 }
 
 /// What a page says of itself, and how one came there.
@@ -48,9 +48,17 @@ impl Visitor {
     /// # Errors
     /// When the client cannot be built.
     pub fn new() -> Result<Self> {
+        Self::with(reqwest::Client::builder())
+    }
+
+    /// A browser with a network of its own: an address to come from, headers, authorities to trust.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn with(network: ClientBuilder) -> Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Self { http, jar: Arc::default(), stop: None, from: None })
+        let http = network.no_proxy().redirect(Policy::none()).build()?;
+        Ok(Self { http, jar: Arc::default(), stop: None })
     }
 
     /// The same browser, which does not follow redirects to addresses that begin like this; the empty text stops at all.
@@ -59,10 +67,13 @@ impl Visitor {
         Self { stop: Some(prefix.to_owned()), ..self.clone() }
     }
 
-    /// The same browser behind a proxy that says where it is.
-    #[must_use]
-    pub fn forwarded_for(&self, address: &str) -> Self {
-        Self { from: Some(address.to_owned()), ..self.clone() }
+    /// The same browser, cookies and all, at another address of this machine.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn at(&self, address: Ipv4Addr) -> Result<Self> {
+        let moved = Self::with(reqwest::Client::builder().local_address(Some(address.into())))?;
+        Ok(Self { http: moved.http, ..self.clone() })
     }
 
     /// Opens an address, as if it were typed in.
@@ -154,9 +165,6 @@ impl Visitor {
         let mut asked = self.http.request(method.clone(), url.clone());
         if *method != Method::GET {
             asked = asked.headers(headers.clone());
-        }
-        if let Some(from) = &self.from {
-            asked = asked.header("x-forwarded-for", from);
         }
         let cookies = self.jar.lock().unwrap_or_else(PoisonError::into_inner).of(url);
         if !cookies.is_empty() {

@@ -28,13 +28,24 @@ pub(crate) struct Setting {
     pub(crate) web: String,
     /// More lines for its `[ssh]`.
     pub(crate) ssh: String,
+    /// More lines for the domain.
+    pub(crate) domain: String,
     /// More lines for its configuration.
     pub(crate) gateway: String,
+    /// How browsers reach it.
+    pub(crate) scheme: &'static str,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { provider: json!({}), web: String::new(), ssh: String::new(), gateway: String::new() }
+        Self {
+            provider: json!({}),
+            web: String::new(),
+            ssh: String::new(),
+            domain: String::new(),
+            gateway: String::new(),
+            scheme: "http",
+        }
     }
 }
 
@@ -47,7 +58,7 @@ impl Scene {
     pub(crate) async fn with(setting: Setting) -> Result<Self> {
         // The address must be known before either of the two is there.
         let port = free_port()?;
-        let site = format!("http://localhost:{port}");
+        let site = format!("{}://localhost:{port}", setting.scheme);
         let people =
             [account("anna", &["ml"]), account("ada", &["ml", "platform"]), account("oskar", &["hr"])];
         let callback = format!("{site}/signin/idp/callback");
@@ -63,7 +74,9 @@ impl Scene {
              [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n\n{}\n",
             setting.web, setting.gateway
         );
-        let world = World::with(Wish { gateway, ssh: setting.ssh, ..Wish::default() }).await?;
+        let world =
+            World::with(Wish { gateway, ssh: setting.ssh, domain: setting.domain, ..Wish::default() })
+                .await?;
         Ok(Self { world, provider, site })
     }
 
@@ -105,7 +118,8 @@ impl Scene {
     }
 
     pub(crate) async fn refusals(&self) -> Result<u64> {
-        let count = self.world.value("SELECT count(*) FROM audit WHERE kind = 'login.refused'").await?;
+        let kinds = "SELECT count(*) FROM audit WHERE kind IN ('login.refused', 'web.refused')";
+        let count = self.world.value(kinds).await?;
         Ok(count.context("a count")?.parse()?)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use reqwest::Url;
 use serde_json::json;
 use spaceport_tests::browser::Browser;
 use spaceport_tests::client::Client;
@@ -125,6 +126,42 @@ async fn groups_may_come_from_userinfo_but_must_be_about_the_same_person() -> Re
     Ok(())
 }
 
+/// The code in a way back.
+fn code(back: &Url) -> Result<String> {
+    let code = back.query_pairs().find(|(name, _)| name == "code").map(|(_, value)| value.into_owned());
+    code.with_context(|| back.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_good_once_and_only_with_pkce() -> Result<()> {
+    let scene = Scene::new().await?;
+    let free = Visitor::new()?.stopping_at("http://nowhere.invalid");
+    let held = free.stopping_at(&scene.page("/signin/idp/callback"));
+    let form = held.get(&scene.page("/signin/idp")).await?;
+    let first = form.form("signin")?.set("login", "anna").submit().await?.next.context("the way back")?;
+    free.get(first.as_str()).await?.is(200)?;
+    // The used code, in a sign-in that was not used.
+    let fresh = held.get(&scene.page("/signin/idp")).await?.next.context("the next way back")?;
+    let replayed = fresh.as_str().replace(&code(&fresh)?, &code(&first)?);
+    free.get(&replayed).await?.is(403)?.shows("You are not signed in")?;
+    ensure!(scene.refusals().await? == 1, "it is in the audit");
+    // A code that was asked for without PKCE, as somebody does who wants to use another's code.
+    let away = free.stopping_at(&scene.provider.issuer).get(&scene.page("/signin/idp")).await?;
+    let mut bare = away.next.context("on the way")?;
+    let kept: Vec<(String, String)> =
+        bare.query_pairs().into_owned().filter(|(name, _)| !name.starts_with("code_challenge")).collect();
+    bare.query_pairs_mut().clear().extend_pairs(kept);
+    let stripped = held.get(bare.as_str()).await?.next.context("the way back without PKCE")?;
+    free.get(stripped.as_str()).await?.is(403)?.shows("You are not signed in")?;
+    ensure!(scene.refusals().await? == 2, "it is in the audit");
+    // And one by a provider that does not insist on it.
+    scene.provider.pkce("unchecked").await?;
+    let away = free.stopping_at(&scene.provider.issuer).get(&scene.page("/signin/idp")).await?;
+    let asked = away.query("code_challenge_method");
+    ensure!(asked.as_deref() == Some("S256"), "it is always asked for: {asked:?}");
+    scene.world.expect("SELECT count(*) FROM logins", "1").await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_back_is_good_once_for_its_own_browser_state_and_provider() -> Result<()> {
     let scene = Scene::new().await?;
@@ -140,7 +177,11 @@ async fn a_way_back_is_good_once_for_its_own_browser_state_and_provider() -> Res
         };
         Ok(page.next.context("the way back")?.to_string())
     };
+    // Each from an address of its own: those of one address are counted and written down together.
+    let places = std::cell::Cell::new(0);
     let refused = async |visitor: &Visitor, url: &str| -> Result<()> {
+        places.set(places.get() + 1);
+        let visitor = visitor.at(std::net::Ipv4Addr::new(127, 0, 8, places.get()))?;
         let before = scene.refusals().await?;
         let page = visitor.get(url).await?;
         ensure!((400..404).contains(&page.status.as_u16()), "{page:?}");
@@ -161,14 +202,29 @@ async fn a_way_back_is_good_once_for_its_own_browser_state_and_provider() -> Res
     scene.world.expect("SELECT count(*) FROM logins", "1").await?;
     for elsewhere in ["https://evil.example/", "//evil.example/", "/\\evil.example"] {
         let visitor = Visitor::new()?;
-        let start = reqwest::Url::parse_with_params(&scene.page("/signin/idp"), [("return", elsewhere)])?;
+        let start = Url::parse_with_params(&scene.page("/signin/idp"), [("return", elsewhere)])?;
+        places.set(places.get() + 1);
+        let visitor = visitor.at(std::net::Ipv4Addr::new(127, 0, 8, places.get()))?;
+        let before = scene.refusals().await?;
         let page = visitor.get(start.as_str()).await?.form("signin")?.set("login", "anna").submit().await?;
+        ensure!(scene.refusals().await? == before + 1, "{elsewhere} is in the audit");
         ensure!(page.is(200)?.url.as_str().starts_with(&scene.site), "{elsewhere}");
     }
     let nobody = Visitor::new()?;
     nobody.get(&scene.page("/signin/nobody")).await?.is(404)?;
     nobody.keep(&scene.site, "spaceport", "made-up")?;
+    let nobody = nobody.at(std::net::Ipv4Addr::new(127, 0, 9, 1))?;
     ensure!(nobody.get(&scene.page("/keys")).await?.url.path() == "/signin", "a made-up cookie");
+    let forger = nobody.at(std::net::Ipv4Addr::new(127, 0, 9, 2))?;
+    forger.post(Some("https://evil.example"), &scene.page("/keys"), &[]).await?.is(403)?;
+    for (address, why) in
+        [("127.0.9.1", "the cookie is that of no live login"), ("127.0.9.2", "another site's page sent it")]
+    {
+        let row = format!("SELECT detail->>'because' FROM audit WHERE detail->>'address' = '{address}'");
+        scene.world.expect(&row, why).await?;
+    }
+    let log = scene.world.gateway.log()?;
+    ensure!(log.iter().filter(|line| line["message"] == "a request was refused").count() >= 8, "in the log");
     Ok(())
 }
 

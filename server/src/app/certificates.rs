@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use russh::keys::PublicKey;
-use serde_json::json;
 
 use super::{sealed_key, sessions};
 use crate::config::{Config, ConfigSource};
@@ -14,7 +13,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::ids::{AuditId, ReplicaId, UserName};
 use crate::domain::ports::Clock;
 use crate::gateway::SystemClock;
-use crate::identity::certificates::{Certificates, Claim};
+use crate::identity::certificates::{Certificates, Claim, facts};
 use crate::identity::{self, Identity};
 use crate::store::Store;
 use crate::store::audit::audit_change;
@@ -82,11 +81,7 @@ pub async fn issue(source: ConfigSource, user: &str, key: &Path) -> Result<()> {
         connection: None,
         kind: "certificate.issued",
         allowed: Some(true),
-        detail: json!({
-            "serial": certificate.serial().to_string(),
-            "key": key.fingerprint(russh::keys::HashAlg::Sha256).to_string(),
-            "valid_before": certificate.valid_before(),
-        }),
+        detail: facts(&certificate, None),
     };
     // The row comes first: a certificate that is not in the record is not handed out.
     store.write_audit(&audit_change(AuditId::generate(), now, ReplicaId::generate(), event)).await?;

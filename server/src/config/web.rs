@@ -28,6 +28,8 @@ pub struct Web {
     pub trusted_proxies: BTreeSet<IpAddr>,
     /// A login that nobody uses for so long ends.
     pub idle: Duration,
+    /// Sign-ins that one address may begin in a minute.
+    pub sign_ins_per_minute: u32,
     /// How often a provider is asked again about a person who has live sessions.
     pub renew_every: Duration,
 }
@@ -175,9 +177,18 @@ impl Web {
         let trusted_proxies =
             section.list("trusted_proxies", "write the address of a proxy").into_iter().collect();
         let idle = section.seconds("idle_s", 300..=604_800, 28_800);
+        let sign_ins_per_minute = section.count("sign_ins_per_min_per_source", 1..=100_000, 120);
         let renew_every = section.seconds("renew_every_s", 1..=3_600, 300);
         section.finish();
-        Some(Self { listen: address, public_url: public_url?, tls, trusted_proxies, idle, renew_every })
+        Some(Self {
+            listen: address,
+            public_url: public_url?,
+            tls,
+            trusted_proxies,
+            idle,
+            sign_ins_per_minute,
+            renew_every,
+        })
     }
 }
 

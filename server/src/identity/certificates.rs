@@ -9,9 +9,11 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::ssh_key::certificate::{Builder, CertType};
-use russh::keys::{Certificate, PrivateKey, PublicKey, ssh_key};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, ssh_key};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 pub use self::check::{Accepted, Claim, Permits, Reason};
@@ -63,6 +65,12 @@ impl Certificates {
         self.own.as_deref().map(PrivateKey::public_key)
     }
 
+    /// How long a certificate lasts that the gateway issues.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.settings.lifetime
+    }
+
     /// Whose certificate this is and what it allows. `find` says who a claim is about.
     ///
     /// # Errors
@@ -104,6 +112,17 @@ impl Certificates {
         }
         Ok(builder.sign(authority)?)
     }
+}
+
+/// What an audit row says of a certificate that was issued.
+#[must_use]
+pub fn facts(certificate: &Certificate, address: Option<IpAddr>) -> Value {
+    json!({
+        "serial": certificate.serial().to_string(),
+        "key": certificate.public_key().fingerprint(HashAlg::Sha256).to_string(),
+        "valid_before": certificate.valid_before(),
+        "address": address,
+    })
 }
 
 fn seconds(at: OffsetDateTime) -> Result<u64, ssh_key::Error> {

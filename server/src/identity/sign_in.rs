@@ -1,7 +1,7 @@
 //! Signing in and out on the web.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,8 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore as _;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::providers::Providers;
 use super::renewal::is_admitted;
@@ -48,6 +47,9 @@ pub enum SignInError {
     /// The person is in none of the groups that may sign in.
     #[error("{0} is in no group that may sign in")]
     NotAdmitted(String),
+    /// Too many sign-ins were begun from one place; the next may be after this time.
+    #[error("too many sign-ins were begun from there")]
+    TooMany(Duration),
     /// Postgres is away.
     #[error("the sign-in could not be written down")]
     Store(#[from] StoreError),
@@ -123,17 +125,32 @@ impl Identity {
     /// Begins a sign-in; `return_to` is the page that the person wanted.
     ///
     /// # Errors
-    /// When there is no such provider, or it cannot be asked.
-    pub async fn begin_sign_in(&self, alias: &str, return_to: &str) -> Result<Begun, SignInError> {
+    /// When there is no such provider, it cannot be asked, or too many sign-ins were begun from there.
+    pub async fn begin_sign_in(
+        &self,
+        alias: &str,
+        return_to: &str,
+        visitor: &Visitor,
+    ) -> Result<Begun, SignInError> {
         let inner = &self.inner;
         let (providers, provider) = self.provider(alias)?;
+        inner
+            .sign_ins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(visitor.address, inner.clock.elapsed())
+            .map_err(SignInError::TooMany)?;
+        let wanted = local_path(return_to);
+        if wanted != return_to && !return_to.is_empty() {
+            self.stranger(return_to, "the page to return to is on another site", visitor).await?;
+        }
         let departure = providers.depart(provider).await?;
         let browser = random()?;
         let sign_in = SignIn {
             provider: provider.alias.to_string(),
             nonce: departure.nonce,
             verifier: departure.verifier,
-            return_to: local_path(return_to).to_owned(),
+            return_to: wanted.to_owned(),
         };
         let keys = (hash(&departure.state), hash(&browser));
         let now = inner.clock.now();
@@ -157,10 +174,7 @@ impl Identity {
         if let Err(error) = &signed_in
             && !matches!(error, SignInError::Store(_))
         {
-            warn!(%error, provider = alias, client.address = %visitor.address, "not signed in");
-            let detail =
-                json!({ "provider": alias, "because": error.to_string(), "address": visitor.address });
-            self.inner.store.note(&self.change(visitor), "login.refused", Some(false), detail).await?;
+            self.refused(alias, error, visitor).await?;
         }
         signed_in
     }
@@ -235,7 +249,7 @@ impl Identity {
             .ok_or_else(|| SignInError::NoProvider(alias.chars().take(40).collect()))
     }
 
-    fn change(&self, visitor: &Visitor) -> Change {
+    pub(super) fn change(&self, visitor: &Visitor) -> Change {
         self.change_at(visitor.address)
     }
 

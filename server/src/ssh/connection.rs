@@ -16,11 +16,11 @@ use super::auth::Login;
 use super::client::Client;
 use super::handler::Handler;
 use super::messages::{self, Message};
-use super::refusals::Refusal;
 use super::socket::{self, Cuttable, Greeting};
 use super::{Shared, listener};
 use crate::domain::approval::{ApprovalId, ApprovalState};
 use crate::domain::ids::ConnectionId;
+use crate::domain::refusals::Refusal;
 use crate::gateway::flow::Windows;
 use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, LOGINS};
 
@@ -54,7 +54,7 @@ impl Attempts {
     /// Remembers a key that was refused.
     pub(super) fn note(&self, login: &str, key: String, why: &'static str) {
         let mut refusal = lock(&self.refusal);
-        refusal.login = messages::clean(login);
+        refusal.tried = messages::clean(login);
         // A client that tries a certificate and then its bare key is to hear of the certificate.
         if refusal.why.is_empty() || why != UNKNOWN_KEY {
             refusal.why = why;
@@ -286,13 +286,13 @@ async fn turned_away(
     info!(
         connection.id = %id,
         client.address = %address,
-        login = refusal.login,
+        login = refusal.tried,
         keys = ?refusal.keys,
         reason = refusal.why,
         "login refused"
     );
     let now = shared.clock.elapsed();
-    lock(&shared.backoff).failed(address, &refusal.login, now);
+    lock(&shared.backoff).failed(address, &refusal.tried, now);
     let report = lock(&shared.refusals).note(address, refusal, now);
     if let Some(report) = report {
         listener::audit_refusal(shared, report, Some(id)).await;

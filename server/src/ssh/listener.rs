@@ -11,10 +11,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::admission::Admission;
-use super::refusals::Report;
 use super::{Shared, connection, messages, proxy};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ConnectionId;
+use crate::domain::refusals::Report;
 use crate::telemetry::metrics::CONNECTIONS_REFUSED;
 
 /// The first pause after a failed accept; it doubles up to [`LONGEST_PAUSE`].
@@ -130,7 +130,7 @@ pub(super) async fn audit_refusal(shared: &Shared, report: Report, connection: O
     let detail = serde_json::json!({
         "address": report.address,
         "count": report.count,
-        "logins": report.logins,
+        "logins": report.tried,
         "keys": report.keys,
         "why": report.why,
     });

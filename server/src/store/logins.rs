@@ -39,6 +39,21 @@ pub struct Login {
     pub user: UserId,
 }
 
+/// A login that still lets its browser in.
+#[derive(Debug, Clone)]
+pub struct LiveLogin {
+    /// The row.
+    pub id: LoginId,
+    /// Since when.
+    pub began_at: OffsetDateTime,
+    /// When it was used last.
+    pub seen_at: OffsetDateTime,
+    /// Where it began.
+    pub address: String,
+    /// The browser, in its own words.
+    pub user_agent: String,
+}
+
 /// What a new login keeps.
 pub struct NewLogin<'a> {
     /// SHA-256 of the cookie.
@@ -194,6 +209,60 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|row| Login { id: row.id.into(), user: row.user_id.into() }))
+    }
+
+    /// The live logins of a person, the newest first. `idle_since` is when one must have been used last.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn live_logins(
+        &self,
+        user: UserId,
+        now: OffsetDateTime,
+        idle_since: OffsetDateTime,
+    ) -> Result<Vec<LiveLogin>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, began_at, seen_at, host(address) AS "address!", user_agent FROM logins
+               WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 AND seen_at >= $3
+               ORDER BY began_at DESC, id"#,
+            user.uuid(),
+            now,
+            idle_since,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let logins = rows.into_iter().map(|row| LiveLogin {
+            id: row.id.into(),
+            began_at: row.began_at,
+            seen_at: row.seen_at,
+            address: row.address,
+            user_agent: row.user_agent,
+        });
+        Ok(logins.collect())
+    }
+
+    /// Ends one login of a person. Answers whether there was one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn end_login(&self, user: UserId, login: LoginId, change: &Change) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let ended = sqlx::query!(
+            "UPDATE logins SET ended_at = $3, end_reason = 'ended by the person', refresh_token = NULL
+             WHERE id = $1 AND user_id = $2 AND ended_at IS NULL",
+            login.uuid(),
+            user.uuid(),
+            change.at,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if ended.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let detail = json!({ "reason": "ended by the person", "login": login.to_string() });
+        audit(&mut tx, change, "login.ended", None, detail).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Ends a login; gives its ID token, for the provider's own sign-out.

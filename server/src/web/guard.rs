@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::warn;
 
 use super::pages::Problem;
 use super::site::Site;
+use super::visit::Browser;
 
 /// The same on every answer.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -33,8 +34,8 @@ pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next:
     let mut response = if safe || is_own(request.headers(), &site.public_url.origin()) {
         next.run(request).await
     } else {
-        warn!(http.path = request.uri().path(), "a post from another site was refused");
-        Problem::CrossSite.into_response()
+        let (mut parts, _) = request.into_parts();
+        refuse(&site, &mut parts).await.into_response()
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -47,6 +48,17 @@ pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next:
         headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
     response
+}
+
+async fn refuse(site: &Arc<Site>, parts: &mut Parts) -> Problem {
+    match Browser::from_request_parts(parts, site).await {
+        Ok(browser) => {
+            let why = "another site's page sent it";
+            let noted = site.identity.stranger(parts.uri.path(), why, &browser.visitor).await;
+            noted.err().map_or(Problem::CrossSite, Problem::from)
+        }
+        Err(problem) => problem,
+    }
 }
 
 /// Whether a browser says that a request comes from our own page. One that says neither is none that we know.

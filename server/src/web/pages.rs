@@ -1,13 +1,18 @@
 //! The pages: what each shows, and what went wrong where one cannot be shown.
 
 pub(super) mod approve;
+pub(super) mod certificate;
 pub(super) mod keys;
+pub(super) mod logins;
 pub(super) mod sessions;
 pub(super) mod signin;
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::http::header::RETRY_AFTER;
+use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use tracing::error;
@@ -65,6 +70,8 @@ pub(super) enum Problem {
     Form,
     /// The person was not signed in: what they read.
     NotSignedIn(StatusCode, &'static str),
+    /// Too much of it came from one address; again after this time.
+    TooMany(Duration),
     /// Postgres is away.
     Away,
     /// A fault of ours.
@@ -91,6 +98,10 @@ struct ErrorPage {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let again = match self {
+            Self::TooMany(wait) => Some(AppendHeaders([(RETRY_AFTER, wait.as_secs() + 1)])),
+            _ => None,
+        };
         let (status, title, text) = match self {
             Self::SignIn { wanted } => {
                 let escaped = askama::filters::urlencode_strict(&wanted).map(|text| text.to_string());
@@ -111,6 +122,11 @@ impl IntoResponse for Problem {
                 "It is not complete. Open the page again and fill it in anew.",
             ),
             Self::NotSignedIn(status, text) => (status, "You are not signed in", text),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many sign-ins at once",
+                "Your address has begun very many in a minute. Try again a little later.",
+            ),
             Self::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database is away",
@@ -130,7 +146,7 @@ impl IntoResponse for Problem {
             next: "/",
             next_text: "Start again",
         };
-        (status, page_of(&page)).into_response()
+        (status, again, page_of(&page)).into_response()
     }
 }
 

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
-use super::pages::{self, Problem, approve, home, keys, sessions, signin};
+use super::pages::{self, Problem, approve, certificate, home, keys, logins, sessions, signin};
 use crate::config::{Provider, PublicUrl, Web};
 use crate::identity::Identity;
+use crate::identity::certificates::Certificates;
 use crate::store::Store;
 
 /// The stylesheet, built in.
@@ -27,6 +28,7 @@ const ICON: &str = include_str!("../../../templates/icon.svg");
 /// What pages are made from.
 pub struct Site {
     pub(super) identity: Identity,
+    pub(super) certificates: Certificates,
     pub(super) store: Store,
     pub(super) public_url: PublicUrl,
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
@@ -42,7 +44,7 @@ impl Site {
     pub fn new(
         web: &Web,
         providers: &[Provider],
-        identity: Identity,
+        (identity, certificates): (Identity, Certificates),
         store: Store,
     ) -> Result<Self, TlsError> {
         // Signing out goes on to the provider, and browsers hold a form's redirects against `form-action`.
@@ -54,6 +56,7 @@ impl Site {
         );
         Ok(Self {
             identity,
+            certificates,
             store,
             public_url: web.public_url.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
@@ -94,6 +97,9 @@ fn router(site: Arc<Site>) -> Router {
         .route("/k/{approval}", get(approve::show).post(approve::answer))
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{key}/remove", post(keys::remove))
+        .route("/keys/certificate", post(certificate::issue))
+        .route("/logins", get(logins::list))
+        .route("/logins/{login}/end", post(logins::end))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{session}/end", post(sessions::end))
         .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))

@@ -91,9 +91,14 @@ impl FromRequestParts<Arc<Site>> for Person {
         let Some(cookie) = browser.cookies.get(site.login_cookie()) else {
             return Err(Problem::SignIn { wanted });
         };
-        let who = site.identity.signed_in(&cookie).await?;
-        let who = who.ok_or(Problem::SignIn { wanted })?;
-        Ok(Self { who, visitor: browser.visitor })
+        match site.identity.signed_in(&cookie).await? {
+            Some(who) => Ok(Self { who, visitor: browser.visitor }),
+            None => {
+                let why = "the cookie is that of no live login";
+                site.identity.stranger(parts.uri.path(), why, &browser.visitor).await?;
+                Err(Problem::SignIn { wanted })
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The keys of a person.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::rejection::FormRejection;
@@ -28,6 +29,8 @@ struct KeysPage {
     keys: Vec<Row>,
     problem: Option<String>,
     typed: String,
+    /// How long a certificate of the gateway's lasts, if it issues any.
+    certificates: Option<String>,
 }
 
 struct Row {
@@ -38,7 +41,18 @@ struct Row {
     until: String,
 }
 
-async fn page(
+/// A length of time in words.
+fn lasting(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// The page of a person's keys.
+pub(super) async fn page(
     site: &Site,
     person: &Person,
     problem: Option<String>,
@@ -56,7 +70,8 @@ async fn page(
         ),
     });
     let bar = Some(Bar::of(person, "keys"));
-    Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed }))
+    let certificates = site.certificates.own_key().map(|_| lasting(site.certificates.lifetime()));
+    Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed, certificates }))
 }
 
 /// The keys, and a form for one more.

@@ -44,10 +44,11 @@ pub(in crate::web) async fn depart(
     State(site): State<Arc<Site>>,
     Path(provider): Path<String>,
     Query(wanted): Query<Wanted>,
+    browser: Browser,
 ) -> Result<Response, Problem> {
-    let begun = site.identity.begin_sign_in(&provider, &wanted.return_to).await;
+    let begun = site.identity.begin_sign_in(&provider, &wanted.return_to, &browser.visitor).await;
     let begun = begun.map_err(|error| {
-        warn!(%error, provider, "a sign-in was not begun");
+        warn!(%error, provider, client.address = %browser.visitor.address, "a sign-in was not begun");
         told(&error)
     })?;
     let name = site.sign_in_cookie();
@@ -114,6 +115,7 @@ fn told(error: &SignInError) -> Problem {
             StatusCode::FORBIDDEN,
             "What your identity provider says does not hold. Begin again; if it stays so, tell an admin.",
         ),
+        SignInError::TooMany(wait) => Problem::TooMany(*wait),
         SignInError::Store(_) => Problem::Away,
         SignInError::Random(_) => Problem::Broken,
     }

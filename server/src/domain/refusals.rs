@@ -1,4 +1,4 @@
-//! Refused logins, gathered by address and minute, so that strangers cannot fill the audit log.
+//! Refusals of strangers, gathered by address and minute, so that strangers cannot fill the audit log.
 //!
 //! The first of an address is reported at once; those that follow within the minute become one row at its end.
 
@@ -13,46 +13,47 @@ const ADDRESSES: usize = 1_024;
 /// Keys and names that one row lists.
 const LISTED: usize = 5;
 
-/// A login that was refused.
+/// Somebody who was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// The login name that was tried.
-    pub(super) login: String,
+pub struct Refusal {
+    /// What they tried: a login name, a provider.
+    pub tried: String,
     /// Fingerprints of the keys that were offered.
-    pub(super) keys: Vec<String>,
-    /// Why, as a word for the audit row.
-    pub(super) why: &'static str,
+    pub keys: Vec<String>,
+    /// Why, in words for the audit row.
+    pub why: &'static str,
 }
 
 /// What one audit row reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub struct Report {
     /// Where they came from; nothing for addresses beyond those that are told apart.
-    pub(super) address: Option<IpAddr>,
-    /// How many connections.
-    pub(super) count: u64,
-    /// The first few login names.
-    pub(super) logins: BTreeSet<String>,
+    pub address: Option<IpAddr>,
+    /// How many.
+    pub count: u64,
+    /// The first few things that were tried.
+    pub tried: BTreeSet<String>,
     /// The first few fingerprints.
-    pub(super) keys: BTreeSet<String>,
-    /// Why: the first refusal's word.
-    pub(super) why: &'static str,
+    pub keys: BTreeSet<String>,
+    /// Why: the first refusal's words.
+    pub why: &'static str,
 }
 
+#[derive(Debug)]
 struct Window {
     opened: Duration,
     later: Option<Report>,
 }
 
 /// Gathers refusals. Times are `Clock::elapsed`.
-#[derive(Default)]
-pub(super) struct Refusals {
+#[derive(Debug, Default)]
+pub struct Refusals {
     windows: HashMap<Option<IpAddr>, Window>,
 }
 
 impl Refusals {
     /// Notes a refusal; answers what is to be reported at once.
-    pub(super) fn note(&mut self, address: IpAddr, refusal: Refusal, now: Duration) -> Option<Report> {
+    pub fn note(&mut self, address: IpAddr, refusal: Refusal, now: Duration) -> Option<Report> {
         let known = self.windows.contains_key(&Some(address));
         let address = (known || self.windows.len() < ADDRESSES).then_some(address);
         let report = Report::of(address, refusal);
@@ -72,7 +73,7 @@ impl Refusals {
     }
 
     /// What has been gathered in windows that are over by now, or in all.
-    pub(super) fn due(&mut self, now: Duration, all: bool) -> Vec<Report> {
+    pub fn due(&mut self, now: Duration, all: bool) -> Vec<Report> {
         let mut due = Vec::new();
         self.windows.retain(|_, window| {
             let over = all || now.saturating_sub(window.opened) >= WINDOW;
@@ -88,12 +89,12 @@ impl Refusals {
 impl Report {
     fn of(address: Option<IpAddr>, refusal: Refusal) -> Self {
         let keys = refusal.keys.into_iter().take(LISTED).collect();
-        Self { address, count: 1, logins: BTreeSet::from([refusal.login]), keys, why: refusal.why }
+        Self { address, count: 1, tried: BTreeSet::from([refusal.tried]), keys, why: refusal.why }
     }
 
     fn add(&mut self, other: Self) {
         self.count += other.count;
-        merge(&mut self.logins, other.logins);
+        merge(&mut self.tried, other.tried);
         merge(&mut self.keys, other.keys);
     }
 }
@@ -113,7 +114,7 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     fn refusal(login: &str) -> Refusal {
-        Refusal { login: login.to_owned(), keys: vec![format!("SHA256:{login}")], why: "unknown key" }
+        Refusal { tried: login.to_owned(), keys: vec![format!("SHA256:{login}")], why: "unknown key" }
     }
 
     #[test]
@@ -127,7 +128,7 @@ mod tests {
         let due = refusals.due(Duration::from_secs(60), false);
         assert_eq!(due.len(), 1);
         assert_eq!(due.first().unwrap().count, 29);
-        assert_eq!(due.first().unwrap().logins, BTreeSet::from(["admin".to_owned()]));
+        assert_eq!(due.first().unwrap().tried, BTreeSet::from(["admin".to_owned()]));
     }
 
     #[test]
@@ -158,7 +159,7 @@ mod tests {
             refusals.note(HERE, refusal(&n.to_string()), Duration::ZERO);
         }
         let due = refusals.due(Duration::ZERO, true);
-        assert_eq!(due.first().unwrap().logins.len(), LISTED);
+        assert_eq!(due.first().unwrap().tried.len(), LISTED);
         assert_eq!(due.first().unwrap().keys.len(), LISTED);
     }
 }

@@ -1,0 +1,137 @@
+//! How much one place gets in a time of what costs the server more than the client: key exchanges, sign-ins. Pure;
+//! times are `Clock::elapsed`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::network::place;
+
+/// Places that are told apart at once.
+const KNOWN: usize = 4_096;
+
+/// Gives each place its turns.
+#[derive(Debug)]
+pub struct Turns {
+    /// The time between two turns.
+    interval: Duration,
+    /// Turns that a place may take at once after a pause.
+    burst: u32,
+    /// When the last turn that was given to a place is paid for.
+    paid: HashMap<IpAddr, Duration>,
+}
+
+impl Turns {
+    /// So many in a period, and as many at once after a pause of that length.
+    #[must_use]
+    pub fn new(count: u32, period: Duration) -> Self {
+        let burst = count.max(1);
+        Self { interval: period / burst, burst, paid: HashMap::new() }
+    }
+
+    /// How long somebody from there waits for their turn, which they take with this call. Nobody is turned away.
+    pub fn wait(&mut self, address: IpAddr, now: Duration) -> Duration {
+        let Some(paid) = self.paid(address, now) else { return Duration::ZERO };
+        let turn = paid + self.interval;
+        self.paid.insert(place(address), turn);
+        turn.saturating_sub(now + self.interval * self.burst)
+    }
+
+    /// Takes a turn if there is one.
+    ///
+    /// # Errors
+    /// How long it is until the next.
+    pub fn take(&mut self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let Some(paid) = self.paid(address, now) else { return Ok(()) };
+        let turn = paid + self.interval;
+        match turn.saturating_sub(now + self.interval * self.burst) {
+            Duration::ZERO => {
+                self.paid.insert(place(address), turn);
+                Ok(())
+            }
+            early => Err(early),
+        }
+    }
+
+    /// Until when a place has had its turns; nothing if there are so many places at once that it is a flood, which
+    /// other limits must meet.
+    fn paid(&mut self, address: IpAddr, now: Duration) -> Option<Duration> {
+        let place = place(address);
+        if self.paid.len() >= KNOWN && !self.paid.contains_key(&place) {
+            self.paid.retain(|_, paid| *paid > now);
+            if self.paid.len() >= KNOWN {
+                return None;
+            }
+        }
+        Some(self.paid.get(&place).copied().unwrap_or(now).max(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const OFFICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn ms(turns: &mut Turns, address: IpAddr, now: u64) -> u128 {
+        turns.wait(address, Duration::from_millis(now)).as_millis()
+    }
+
+    #[test]
+    fn a_burst_goes_through_and_then_each_waits_for_its_turn() {
+        let mut turns = Turns::new(10, SECOND);
+        assert!((0..10).all(|_| ms(&mut turns, OFFICE, 0) == 0));
+        assert_eq!((0..3).map(|_| ms(&mut turns, OFFICE, 0)).collect::<Vec<_>>(), [100, 200, 300]);
+        let elsewhere = "198.51.100.1".parse().unwrap();
+        assert_eq!(ms(&mut turns, elsewhere, 0), 0, "others do not wait");
+    }
+
+    #[test]
+    fn a_pause_gives_the_burst_back_and_no_more() {
+        let mut turns = Turns::new(10, SECOND);
+        assert!((0..10).all(|_| ms(&mut turns, OFFICE, 0) == 0));
+        assert_eq!(ms(&mut turns, OFFICE, 100), 0);
+        assert_eq!(ms(&mut turns, OFFICE, 100), 100);
+        assert!((0..10).all(|_| ms(&mut turns, OFFICE, 60_000) == 0));
+        assert_eq!(ms(&mut turns, OFFICE, 60_000), 100);
+    }
+
+    #[test]
+    fn no_second_sees_more_than_twice_the_rate() {
+        let mut turns = Turns::new(10, SECOND);
+        let mut turns: Vec<u128> =
+            (0..100).map(|n| u128::from(n * 20_u64) + ms(&mut turns, OFFICE, n * 20)).collect();
+        turns.sort_unstable();
+        for from in &turns {
+            assert!(turns.iter().filter(|at| (*from..from + 1_000).contains(at)).count() <= 20);
+        }
+    }
+
+    #[test]
+    fn who_is_turned_away_has_taken_no_turn() {
+        let mut turns = Turns::new(2, SECOND);
+        let mut take = |ms| turns.take(OFFICE, Duration::from_millis(ms));
+        assert_eq!((take(0), take(0)), (Ok(()), Ok(())));
+        assert!((0..50).all(|_| take(0) == Err(Duration::from_millis(500))));
+        assert_eq!((take(500), take(500)), (Ok(()), Err(Duration::from_millis(500))));
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let mut turns = Turns::new(1, SECOND);
+        assert_eq!(ms(&mut turns, "2001:db8:0:1::1".parse().unwrap(), 0), 0);
+        assert_eq!(ms(&mut turns, "2001:db8:0:1:ffff::2".parse().unwrap(), 0), 1_000);
+    }
+
+    #[test]
+    fn a_scan_from_many_addresses_stays_bounded() {
+        let mut turns = Turns::new(10, SECOND);
+        (0..10_000_u32).for_each(|n| {
+            turns.wait(IpAddr::V4(n.into()), Duration::ZERO);
+        });
+        assert!(turns.paid.len() <= KNOWN);
+        assert_eq!(ms(&mut turns, OFFICE, 3_600_000), 0);
+        assert!(turns.paid.len() < 3, "what is over was forgotten");
+    }
+}
