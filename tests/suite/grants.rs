@@ -77,7 +77,7 @@ async fn a_grant_that_expires_mid_shell_ends_the_shell() -> Result<()> {
     screen
         .shows_within("spaceport: your access to demo ended at", Duration::from_secs(20) + A_MINUTE)
         .await?;
-    screen.shows("Why:  your grant ended at").await?;
+    screen.shows("your grant ended at").await?;
     screen.shows("ended 255").await?;
     let refused = gets_in(&bo, "demo", false).await?;
     ensure!(refused.stderr.contains("you may not open demo"), "{}", refused.stderr);
@@ -103,7 +103,7 @@ async fn a_grant_that_is_ended_ends_the_shell_on_another_replica() -> Result<()>
     let ended = world.spaceport(&["grant", "end", short, "--by", "dana"]).await?.well()?;
     ensure!(ended.text().contains("is over"), "{}", ended.text());
     screen.shows("spaceport: your access to demo ended at").await?;
-    screen.shows("Why:  your grant ended at").await?;
+    screen.shows("your grant ended at").await?;
     screen.shows("ended 255").await?;
     world.expect("SELECT count(*) FROM links WHERE ended_at IS NULL", "0").await?;
     gets_in(&bo, "demo", false).await?;

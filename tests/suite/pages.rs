@@ -163,7 +163,7 @@ async fn a_person_sees_their_logins_and_ends_one_from_another_browser() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_from_the_page_lets_a_key_in_and_nothing_else_is_certified() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     let (anna, page) = scene.sign_in("anna").await?;
     let laptop = scene.new_laptop("fresh").await?;
     let refused = laptop.ssh(["team", "true"]).await?;

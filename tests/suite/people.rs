@@ -28,7 +28,7 @@ async fn a_suspended_person_is_out_on_every_replica_until_they_are_resumed() -> 
     let suspend = ["user", "suspend", "bo", "--reason", "laptop lost", "--by", "chen"];
     operator(&world, &suspend).await?.well()?;
     screen.shows("spaceport: your access to team ended at").await?;
-    screen.shows("Why:  an admin suspended your access.").await?;
+    screen.shows("an admin suspended your access.").await?;
     screen.shows("ended 255").await?;
     world.expect("SELECT end_code FROM sessions", "no_longer_allowed").await?;
     let refused = gets_in(&bo, "team", false).await?;
@@ -64,7 +64,7 @@ async fn command(laptop: &Client, words: &str) -> Result<Done> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_see_who_they_are_and_their_keys_over_ssh() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     let (laptop, visitor) = scene.laptop("anna").await?;
     let who = command(&laptop, "whoami").await?.well()?.text();
     let mut lines = who.lines();
@@ -84,7 +84,7 @@ async fn people_see_who_they_are_and_their_keys_over_ssh() -> Result<()> {
     let screen = shell_of(&scene.world, &desk, "team").await?;
     let removed = command(&laptop, "keys remove my desk").await?.well()?.text();
     assert_eq!(removed, "\"my desk\" is removed. Connections made with it end now.\n");
-    screen.shows("Why:  the key that you connected with no longer counts.").await?;
+    screen.shows("the key that you connected with no longer counts.").await?;
     screen.shows("ended 255").await?;
     gets_in(&desk, "team", false).await?;
     let unknown = command(&laptop, "keys remove my desk").await?;
@@ -123,7 +123,7 @@ async fn a_listed_key_is_shown_and_stays() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logging_out_over_ssh_ends_every_web_login_and_no_session() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     let (laptop, visitor) = scene.laptop("anna").await?;
     let (elsewhere, _) = scene.sign_in("anna").await?;
     let screen = scene.shell(&laptop).await?;
@@ -144,7 +144,7 @@ async fn logging_out_over_ssh_ends_every_web_login_and_no_session() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_an_operator_revokes_ends_its_connections() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     let (laptop, _) = scene.laptop("anna").await?;
     let screen = scene.shell(&laptop).await?;
     let list = scene.world.spaceport(&["key", "list", "--user", "idp/anna@example.com", "--json"]).await?;
@@ -153,7 +153,7 @@ async fn a_key_that_an_operator_revokes_ends_its_connections() -> Result<()> {
     ensure!(nobody.text().starts_with("no key was added"), "{}", nobody.text());
     let fingerprint = key["fingerprint"].as_str().context("a fingerprint")?;
     scene.world.spaceport(&["key", "revoke", fingerprint, "--by", "chen"]).await?.well()?;
-    screen.shows("Why:  the key that you connected with no longer counts.").await?;
+    screen.shows("the key that you connected with no longer counts.").await?;
     screen.shows("ended 255").await?;
     gets_in(&laptop, "team", false).await?;
     let again = scene.world.spaceport(&["key", "revoke", fingerprint]).await?;
@@ -165,7 +165,7 @@ async fn a_key_that_an_operator_revokes_ends_its_connections() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn admins_suspend_people_on_the_page_and_nobody_else_finds_it() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     let (laptop, anna) = scene.laptop("anna").await?;
     let (ada, _) = scene.sign_in("ada").await?;
     let screen = scene.shell(&laptop).await?;
@@ -186,7 +186,7 @@ async fn admins_suspend_people_on_the_page_and_nobody_else_finds_it() -> Result<
     form.set("reason", " ").submit().await?.is(422)?.shows("Write a reason")?;
     let page = page.form(&suspend)?.set("reason", "<b>laptop lost</b>").submit().await?.is(200)?;
     page.shows("idp/anna@example.com is suspended")?.shows("&#60;b&#62;laptop lost")?;
-    screen.shows("Why:  an admin suspended your access.").await?;
+    screen.shows("an admin suspended your access.").await?;
     screen.shows("ended 255").await?;
     gets_in(&laptop, "team", false).await?;
     anna.get(&scene.page("/keys")).await?.is(403)?.shows("An admin suspended your access")?;
@@ -216,7 +216,7 @@ async fn admins_suspend_people_on_the_page_and_nobody_else_finds_it() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn admins_grant_and_end_on_the_page() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     allow_grants(&scene.world)?;
     let (laptop, _) = scene.laptop("anna").await?;
     let (ada, _) = scene.sign_in("ada").await?;
@@ -243,7 +243,7 @@ async fn admins_grant_and_end_on_the_page() -> Result<()> {
     let id = scene.world.value("SELECT id FROM grants").await?.context("a grant")?;
     let page = ada.get(&scene.page("/grants")).await?.form(&format!("/grants/{id}/end"))?.submit().await?;
     page.is(200)?.shows("is over")?.shows("No grant runs")?;
-    screen.shows("Why:  your grant ended at").await?;
+    screen.shows("your grant ended at").await?;
     let kinds = "SELECT string_agg(kind, ' ' ORDER BY at) FROM audit WHERE kind LIKE 'grant.%'";
     scene.world.expect(kinds, "grant.refused grant.added grant.ended").await
 }
@@ -251,7 +251,7 @@ async fn admins_grant_and_end_on_the_page() -> Result<()> {
 /// Chromium looks at the admins' pages; with `SPACEPORT_SCREENSHOTS` its pictures are kept there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_browser_grants_and_suspends() -> Result<()> {
-    let scene = Scene::new().await?;
+    let scene = Scene::without_approvals().await?;
     scene.laptop("anna").await?;
     let kept = std::env::var_os("SPACEPORT_SCREENSHOTS").map(PathBuf::from);
     let pictures = kept.unwrap_or_else(|| scene.world.folder().join("pictures"));

@@ -250,17 +250,28 @@ impl Identity {
     }
 
     pub(super) fn change(&self, visitor: &Visitor) -> Change {
+        self.change_at(visitor.address)
+    }
+
+    /// A change by somebody who is known by their address only.
+    pub(super) fn change_at(&self, address: IpAddr) -> Change {
         Change {
             replica: self.inner.replica,
             actor: None,
-            called: visitor.address.to_string(),
-            address: visitor.address,
+            called: address.to_string(),
+            address,
             at: self.inner.clock.now(),
         }
     }
 
+    /// A change by somebody who is signed in.
     pub(super) fn change_by(&self, who: &SignedInUser, visitor: &Visitor) -> Change {
-        Change { actor: Some(who.user.id), called: who.user.name.to_string(), ..self.change(visitor) }
+        self.change_of(&who.user, visitor.address)
+    }
+
+    /// A change by a person at an address.
+    pub(super) fn change_of(&self, user: &User, address: IpAddr) -> Change {
+        Change { actor: Some(user.id), called: user.name.to_string(), ..self.change_at(address) }
     }
 }
 

@@ -12,7 +12,6 @@ use crate::domain::ids::KeyId;
 use crate::domain::user::User;
 use crate::store::StoreError;
 use crate::store::keys::AddedKeyRow;
-use crate::store::people::Change;
 
 /// Somebody's keys.
 #[derive(Debug, Clone)]
@@ -47,7 +46,7 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn remove_own_key(&self, user: &User, key: KeyId, from: IpAddr) -> Result<bool, StoreError> {
-        let removed = self.inner.store.remove_key(user.id, key, &self.change_from(user, from)).await?;
+        let removed = self.inner.store.remove_key(user.id, key, &self.change_of(user, from)).await?;
         if removed {
             info!(user.name = %user.name, key.id = %key, "key removed");
         }
@@ -68,18 +67,8 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn log_out(&self, user: &User, from: IpAddr) -> Result<u64, StoreError> {
-        let ended = self.inner.store.end_logins(user.id, &self.change_from(user, from)).await?;
+        let ended = self.inner.store.end_logins(user.id, &self.change_of(user, from)).await?;
         info!(user.name = %user.name, ended, "logged out");
         Ok(ended)
-    }
-
-    fn change_from(&self, user: &User, address: IpAddr) -> Change {
-        Change {
-            replica: self.inner.replica,
-            actor: Some(user.id),
-            called: user.name.to_string(),
-            address,
-            at: self.inner.clock.now(),
-        }
     }
 }

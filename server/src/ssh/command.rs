@@ -86,6 +86,7 @@ fn whoami(client: &Client) -> String {
     let fingerprint = &client.connection.key_fingerprint;
     let proof = match &client.credential {
         Credential::Certificate => ProvenBy::Certificate,
+        Credential::Approval => ProvenBy::Approval,
         Credential::Key(key) => match identity.key_until(key) {
             Some(until) => ProvenBy::KeyUntil(until),
             None => ProvenBy::Key,

@@ -15,6 +15,8 @@ pub(in crate::ssh) enum ProvenBy {
     KeyUntil(OffsetDateTime),
     /// A certificate of a key.
     Certificate,
+    /// An approval in a browser, for one connection.
+    Approval,
 }
 
 /// A day and a time, in UTC.
@@ -34,6 +36,7 @@ pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy) -> String
         ProvenBy::Key => format!("key {key}"),
         ProvenBy::KeyUntil(until) => format!("key {key}\nkey counts until {}", day_time(until)),
         ProvenBy::Certificate => format!("certificate of key {key}"),
+        ProvenBy::Approval => "no key, approved in a browser for this connection".to_owned(),
     };
     let standing = match user.standing {
         Standing::Configured => "listed in the gateway's configuration".to_owned(),
