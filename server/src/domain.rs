@@ -15,6 +15,7 @@ pub mod ports;
 pub mod rate;
 pub mod record;
 pub mod refusals;
+pub mod role;
 pub mod space;
 pub mod start;
 pub mod streams;

@@ -16,6 +16,7 @@ mod sign_in;
 mod strangers;
 mod suspensions;
 mod terminal;
+mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use russh::keys::PublicKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use self::certify::CertifyError;
@@ -80,6 +82,8 @@ pub struct Parts<'a> {
     pub providers: &'a [Provider],
     /// The domains, for whose user profile is whose.
     pub domains: &'a [Domain],
+    /// Where work goes on that whoever asked for it may have left.
+    pub tasks: TaskTracker,
 }
 
 /// What the configuration file says about people.
@@ -101,6 +105,7 @@ struct Inner {
     sealing: SealingKey,
     clock: Arc<dyn Clock>,
     replica: ReplicaId,
+    tasks: TaskTracker,
     providers: Option<Providers>,
     /// How often sign-ins are begun, and who came back from one that never was.
     sign_ins: Mutex<Turns>,
@@ -123,7 +128,7 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn start(parts: Parts<'_>, listed: &config::People) -> Result<Self, IdentityError> {
-        let Parts { store, sealing, clock, replica, web, providers, domains } = parts;
+        let Parts { store, sealing, clock, replica, web, providers, domains, tasks } = parts;
         let providers = web
             .map(|web| Providers::new(providers, web.public_url.clone(), Arc::clone(&clock)))
             .transpose()?;
@@ -132,6 +137,7 @@ impl Identity {
             sealing,
             clock,
             replica,
+            tasks,
             providers,
             sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),
             strangers: Mutex::default(),
