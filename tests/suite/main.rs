@@ -16,6 +16,7 @@ mod provider;
 mod providers;
 mod refusals;
 mod replicas;
+mod roles;
 mod scene;
 mod sign_in;
 mod starting;
