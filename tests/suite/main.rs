@@ -18,6 +18,7 @@ mod refusals;
 mod replicas;
 mod roles;
 mod scene;
+mod secrets;
 mod sign_in;
 mod starting;
 mod streams;
