@@ -28,7 +28,7 @@ use crate::aws::{Aws, own_credentials};
 use crate::config::{Config, ConfigSource, LogFormat};
 use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
-use crate::domain::ports::Clock;
+use crate::domain::ports::{Clock, UserCredentials};
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::gateway::link::{LinkOptions, Spool, SpoolLimits};
 use crate::gateway::{Gateway, Limits, Parts, SystemClock};
@@ -150,6 +150,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         providers: &config.providers,
         approval: &config.ssh.approval,
         domains: &config.domains,
+        tasks: tracker.clone(),
     };
     let identity = Identity::start(identity_parts, &config.people).await?;
     let (followed, end) = (identity.clone(), stopping.clone());
@@ -157,7 +158,8 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let (policy, policy_seen) = watch::channel(Arc::new(config.people.access.clone()));
     let credentials =
         own_credentials(&config.domains).await.context("the SDK has no source of AWS credentials")?;
-    let aws = Aws::new(&config.domains, &credentials, Arc::clone(&clock), tracker.clone())?;
+    let roles: Arc<dyn UserCredentials> = Arc::new(identity.clone());
+    let aws = Aws::new(&config.domains, &credentials, &roles, Arc::clone(&clock), tracker.clone())?;
     let gateway = Gateway::new(Parts {
         replica,
         clock: Arc::clone(&clock),

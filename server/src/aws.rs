@@ -29,7 +29,7 @@ use self::clients::DomainClients;
 use self::grants::Grants;
 use crate::config::Domain;
 use crate::domain::ids::DomainAlias;
-use crate::domain::ports::{AwsError, Clock};
+use crate::domain::ports::{AwsError, Clock, UserCredentials};
 use crate::domain::space::Space;
 
 /// Why AWS could not be set up.
@@ -70,6 +70,7 @@ impl Aws {
     pub fn new(
         domains: &[Domain],
         credentials: &SharedCredentialsProvider,
+        people: &Arc<dyn UserCredentials>,
         clock: Arc<dyn Clock>,
         tracker: TaskTracker,
     ) -> Result<Self, AwsSetupError> {
@@ -78,7 +79,8 @@ impl Aws {
         let domains = domains
             .iter()
             .map(|domain| {
-                Arc::new(DomainClients::new(domain, credentials, &http, ssm.clone(), Arc::clone(&clock)))
+                let edge = (Arc::clone(people), Arc::clone(&clock));
+                Arc::new(DomainClients::new(domain, credentials, &http, ssm.clone(), edge))
             })
             .collect();
         Ok(Self { inner: Arc::new(Inner { domains, grants: Grants::new(clock), tracker }) })

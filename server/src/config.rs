@@ -235,7 +235,7 @@ fn read(table: Table, faults: &Faults) -> Config {
     );
     let secrets = Secrets::read(root.section("secrets"), &data_dir);
     let defaults = domains::Defaults::read(root.section("aws"));
-    let domains = domains::read(&mut root, &defaults, faults);
+    let domains = domains::read(&mut root, &defaults, &providers, faults);
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
     let (access, longest_grant) = people::read_access(root.section("access"), &users, &domains);

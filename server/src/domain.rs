@@ -16,6 +16,7 @@ pub mod ports;
 pub mod rate;
 pub mod record;
 pub mod refusals;
+pub mod role;
 pub mod space;
 pub mod span;
 pub mod start;

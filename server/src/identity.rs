@@ -17,6 +17,7 @@ mod sign_in;
 mod strangers;
 mod suspensions;
 mod terminal;
+mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use russh::keys::PublicKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
@@ -85,6 +87,8 @@ pub struct Parts<'a> {
     pub approval: &'a config::Approval,
     /// The domains, for whose user profile is whose.
     pub domains: &'a [Domain],
+    /// Where work goes on that whoever asked for it may have left.
+    pub tasks: TaskTracker,
 }
 
 /// What the configuration file says about people.
@@ -106,6 +110,7 @@ struct Inner {
     sealing: SealingKey,
     clock: Arc<dyn Clock>,
     replica: ReplicaId,
+    tasks: TaskTracker,
     providers: Option<Providers>,
     /// Nothing where nobody can approve a key.
     approvals: Option<Approvals>,
@@ -130,7 +135,7 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn start(parts: Parts<'_>, listed: &config::People) -> Result<Self, IdentityError> {
-        let Parts { store, sealing, clock, replica, web, providers, approval, domains } = parts;
+        let Parts { store, sealing, clock, replica, web, providers, approval, domains, tasks } = parts;
         let site = web.filter(|_| !providers.is_empty()).map(|web| &web.public_url);
         let approvals = Approvals::open(&store, &sealing, site, approval).await?;
         let providers = web
@@ -141,6 +146,7 @@ impl Identity {
             sealing,
             clock,
             replica,
+            tasks,
             providers,
             approvals,
             sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),

@@ -305,6 +305,14 @@ impl Provider {
         Ok(serde_json::from_value(self.control("requests", json!({})).await?)?)
     }
 
+    /// Every token that it handed out so far (the last few hundred): ID tokens, access tokens, refresh tokens.
+    ///
+    /// # Errors
+    /// When the provider is not there.
+    pub async fn tokens(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.control("tokens", json!({})).await?)?)
+    }
+
     async fn control(&self, action: &str, body: Value) -> Result<Value> {
         let url = format!("{}/{action}", self.control);
         let answer = self.http.post(url).body(body.to_string()).send().await?;

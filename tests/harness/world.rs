@@ -52,6 +52,8 @@ pub struct Wish {
     pub ssh: String,
     /// More lines for the gateway's configuration.
     pub gateway: String,
+    /// More variables for the gateway.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running world.
@@ -109,6 +111,7 @@ impl World {
         std::fs::write(&config, text.replacen("[ssh]\n", &format!("[ssh]\n{}", wish.ssh), 1))?;
         let network = Proxy::to(&socket_of(&postgres)?).await?;
         let mut environment = settings.environment();
+        environment.extend(wish.environment);
         environment.push(("DATABASE_URL".to_owned(), through(&network, &postgres)?));
         let gateway = Gateway::start(&config, &environment, &folder.path().join("gateway.log")).await?;
         client.configure(gateway.ssh, SPACES)?;

@@ -12,6 +12,8 @@ export class Front {
   outage = 'up';
   tampering = null;
   log = [];
+  // Every token that was handed out.
+  tokens = [];
   #inner;
   #server;
   #port;
@@ -51,12 +53,18 @@ export class Front {
       const answer = await this.#pass(request, path, body);
       entry.status = answer.status;
       const text = this.#tamper(path, body, request, answer);
+      if (path === '/token' && answer.status === 200) this.#keep(JSON.parse(text.toString('utf8')));
       const headers = { ...answer.headers, 'content-length': Buffer.byteLength(text) };
       delete headers['transfer-encoding'];
       response.writeHead(answer.status, headers).end(request.method === 'HEAD' ? undefined : text);
     } catch (error) {
       if (!response.headersSent) response.writeHead(502).end(`${error.message}\n`);
     }
+  }
+
+  #keep({ access_token: access, id_token: id, refresh_token: refresh }) {
+    this.tokens.push(...[access, id, refresh].filter(Boolean));
+    while (this.tokens.length > LOG) this.tokens.shift();
   }
 
   #hang(response) {

@@ -81,7 +81,8 @@ export class Idp {
       cookies: { keys: this.#cookies },
       scopes: SCOPES,
       claims: {
-        openid: ['sub'],
+        // The claims by which AWS tags a session and says whose it is.
+        openid: ['sub', 'https://aws.amazon.com/tags', 'https://aws.amazon.com/source_identity'],
         email: ['email', 'email_verified'],
         profile: ['name', 'preferred_username'],
         groups: ['groups'],

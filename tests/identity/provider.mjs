@@ -49,6 +49,8 @@ const actions = (front, idp) => ({
   clock: ({ seconds }) => { shift = seconds * 1000; },
   // The requests so far: method, path, status, and at the token endpoint the grant type.
   requests: () => front.log,
+  // Every token that was handed out so far: ID tokens, access tokens, refresh tokens.
+  tokens: () => front.tokens,
 });
 
 async function control(known, request, response) {

@@ -18,11 +18,13 @@ import time
 import urllib.request
 
 import boto3
+import botocore
 import botocore.config
 import botocore.exceptions
 
 import aws_model
 import data_channel
+import issuer
 
 CONFIG = botocore.config.Config(retries={"max_attempts": 0, "mode": "standard"}, parameter_validation=False)
 QUERY_SERVICES = ("sts",)
@@ -47,13 +49,13 @@ class Simulator:
             self.faults.append(f"the simulator ended with {self.process.returncode}")
         self.folder.cleanup()
 
-    def client(self, service, key=None, region=None):
+    def client(self, service, key=None, region=None, config=CONFIG):
         key = key or {
             "aws_access_key_id": self.ready["access_key_id"],
             "aws_secret_access_key": self.ready["secret_access_key"],
         }
         client = boto3.client(
-            service, region_name=region or self.region, endpoint_url=self.ready["aws_endpoint"], config=CONFIG, **key
+            service, region_name=region or self.region, endpoint_url=self.ready["aws_endpoint"], config=config, **key
         )
         client.meta.events.register(f"response-received.{service}", self.judge_answer(service))
         return client
@@ -225,6 +227,51 @@ def drive_sts(simulator):
     )
 
 
+def drive_web_identity(simulator):
+    """A person's own ID token instead of the service's key: boto3 sends it unsigned."""
+    provider, everything = issuer.Issuer("spaceport"), "sts:AssumeRoleWithWebIdentity"
+    registered = {"account": simulator.account, "url": provider.url, "client_ids": ["spaceport"]}
+    arn = simulator.control("POST", "/oidc-providers", registered)["arn"]
+    trust = f"/roles/{simulator.account}/gw-probe/trust"
+    simulator.control("PUT", trust, {
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Federated": arn},
+            "Action": [everything, "sts:TagSession", "sts:SetSourceIdentity"],
+            "Condition": {"StringEquals": {f"{provider.name}:aud": "spaceport", f"{provider.name}:sub": "00u1-anna"}},
+        }],
+    })
+    unsigned = simulator.client("sts", config=CONFIG.merge(botocore.config.Config(signature_version=botocore.UNSIGNED)))
+
+    def become(token, **changes):
+        arguments = {"RoleArn": simulator.role("gw-probe"), "RoleSessionName": "alice", "WebIdentityToken": token}
+        return unsigned.assume_role_with_web_identity(**(arguments | changes))
+
+    answer = become(provider.token())
+    simulator.expect("subject", answer["SubjectFromWebIdentityToken"], "00u1-anna")
+    simulator.expect("provider", (answer["Provider"], answer["Audience"]), (provider.url, "spaceport"))
+    simulator.expect("source identity", answer["SourceIdentity"], "alice")
+    sagemaker = simulator.as_person("sagemaker", answer["Credentials"])
+    sagemaker.start_session(ResourceIdentifier=simulator.arn("space", "demo"))
+    for code, token, changes in (
+        ("ExpiredTokenException", provider.token(exp=int(time.time()) - 1), {}),
+        ("InvalidIdentityToken", provider.token(aud="another"), {}),
+        ("InvalidIdentityToken", provider.token(iss="https://elsewhere.example.com"), {}),
+        ("InvalidIdentityToken", provider.forged(), {}),
+        ("InvalidIdentityToken", "an.access.token", {}),
+        ("AccessDenied", provider.token(sub="00u2"), {}),
+        ("ValidationError", provider.token(), {"DurationSeconds": 3601}),
+        ("MalformedPolicyDocument", provider.token(), {"Policy": "{}"}),
+    ):
+        simulator.refused(code, lambda token=token, changes=changes: become(token, **changes))
+    large = {"principal_tags": {f"tag-{n}": ["x" * 60] for n in range(40)}}
+    tagged = provider.token(**{"https://aws.amazon.com/tags": large})
+    simulator.refused("PackedPolicyTooLarge", lambda: become(tagged))
+    provider.close()
+    simulator.refused("IDPCommunicationError", lambda: become(provider.token()))
+
+
 def start_policy(simulator, space):
     """The inline policy with which a gateway starts one space."""
     return {
@@ -332,7 +379,7 @@ def drive_streams(simulator):
 
 
 PARTS = (
-    drive_reads, drive_refusals, drive_forgeries, drive_sts, drive_app, drive_sessions, drive_streams, drive_spaces,
+    drive_reads, drive_refusals, drive_forgeries, drive_sts, drive_web_identity, drive_app, drive_sessions, drive_streams, drive_spaces,
 )
 
 

@@ -125,7 +125,7 @@ async fn what_aws_refuses_at_start_session_is_told_in_words() -> Result<()> {
     for (host, code, times, says) in [
         ("demo", "AccessDeniedException", 1, vec!["spaceport: demo could not be opened", "StartSession"]),
         ("gpu", "ResourceLimitExceeded", 1, vec!["spaceport: gpu has no free stream", "10"]),
-        ("mixed-case", "ThrottlingException", 50, vec!["spaceport:", "AWS", "Next:"]),
+        ("mixed-case", "ThrottlingException", 50, vec!["SageMaker throttles StartSession", "Next:"]),
     ] {
         world.account.simulator.fail_next("StartSession", code, times);
         let refusal = Refusal { host, says: &says, audit: "session.ended", within: quick };

@@ -10,6 +10,7 @@ use spaceport_tests::client::Client;
 use spaceport_tests::provider::{CLIENT, Provider, SECRET, account};
 use spaceport_tests::visitor::{Page, Visitor};
 use spaceport_tests::world::{Wish, World};
+use studio_simulator::simulator::Config;
 
 use crate::terminal::Screen;
 
@@ -32,6 +33,10 @@ pub(crate) struct Setting {
     pub(crate) domain: String,
     /// More lines for its configuration.
     pub(crate) gateway: String,
+    /// More variables for the gateway.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The account.
+    pub(crate) account: Config,
     /// How browsers reach it.
     pub(crate) scheme: &'static str,
 }
@@ -44,6 +49,8 @@ impl Default for Setting {
             ssh: String::new(),
             domain: String::new(),
             gateway: String::new(),
+            environment: Vec::new(),
+            account: Config::default(),
             scheme: "http",
         }
     }
@@ -80,9 +87,9 @@ impl Scene {
              [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n\n{}\n",
             setting.web, setting.gateway
         );
-        let world =
-            World::with(Wish { gateway, ssh: setting.ssh, domain: setting.domain, ..Wish::default() })
-                .await?;
+        let Setting { ssh, domain, environment, account, .. } = setting;
+        let wish = Wish { gateway, ssh, domain, environment, account, ..Wish::default() };
+        let world = World::with(wish).await?;
         Ok(Self { world, provider, site })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use russh::keys::PublicKey;
+use tokio_util::task::TaskTracker;
 
 use super::{sealed_key, sessions};
 use crate::config::{Config, ConfigSource};
@@ -66,6 +67,7 @@ pub async fn issue(source: ConfigSource, user: &str, key: &Path) -> Result<()> {
         providers: &[],
         approval: &config.ssh.approval,
         domains: &config.domains,
+        tasks: TaskTracker::new(),
     };
     let identity = Identity::start(parts, &config.people).await?;
     let Some(user) = identity.claimed(&Claim::Name(name)) else { bail!("nobody is called {user:?}") };

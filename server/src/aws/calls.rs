@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// One try of a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// A call with its retries.
-const OPERATION: Duration = Duration::from_secs(30);
+pub(super) const OPERATION: Duration = Duration::from_secs(30);
 /// Tries of calls that change nothing.
 const TRIES: u32 = 4;
 

@@ -12,12 +12,12 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 
-use super::calls::{Repeat, observed, timeouts};
+use super::calls::{OPERATION, Repeat, observed, timeouts};
 use super::listing::Skipped;
 use super::memory::Memory;
 use super::roles::ServiceRole;
 use crate::config::Domain;
-use crate::domain::ports::{AwsError, Clock};
+use crate::domain::ports::{AwsError, Clock, UserCredentials};
 
 /// The connections of all clients. As the SDK's own, which would make one for each client.
 pub(super) fn shared_http_client() -> SharedHttpClient {
@@ -46,6 +46,8 @@ pub(super) struct DomainClients {
     pub(super) skipped: Skipped,
     /// For `ssm:ResumeSession`.
     pub(super) ssm: reqwest::Client,
+    /// Whose groups and ID tokens decide about roles.
+    pub(super) people: Arc<dyn UserCredentials>,
     /// For measuring and signing.
     pub(super) clock: Arc<dyn Clock>,
     /// A client for SageMaker without credentials.
@@ -58,7 +60,7 @@ impl DomainClients {
         credentials: &SharedCredentialsProvider,
         http: &SharedHttpClient,
         ssm: reqwest::Client,
-        clock: Arc<dyn Clock>,
+        (people, clock): (Arc<dyn UserCredentials>, Arc<dyn Clock>),
     ) -> Self {
         let region = Region::new(config.region.to_string());
         let app = AppName::new("spaceport").ok();
@@ -81,7 +83,9 @@ impl DomainClients {
         nobody.set_app_name(app);
         nobody.set_endpoint_url(config.endpoints.sagemaker.clone());
 
-        let service = nobody.clone().retry_config(Repeat::Yes.config());
+        // Minting the service's own session may have to wait for STS as long as any call.
+        let cache = IdentityCache::lazy().load_timeout(OPERATION).build();
+        let service = nobody.clone().retry_config(Repeat::Yes.config()).identity_cache(cache);
         let service = match config.service_role.clone() {
             Some(role) => service.credentials_provider(ServiceRole { sts: sts.clone(), role }),
             None => service.credentials_provider(credentials.clone()),
@@ -93,6 +97,7 @@ impl DomainClients {
             memory: Memory::new(Arc::clone(&clock)),
             skipped: Skipped::default(),
             ssm,
+            people,
             clock,
             nobody,
         }

@@ -7,6 +7,7 @@ use aws_sdk_sagemaker::config::http::HttpResponse;
 use aws_sdk_sagemaker::error::{ProvideErrorMetadata, SdkError};
 
 use crate::domain::ports::AwsError;
+use crate::domain::role::{RoleArn, RoleError};
 
 /// What SageMaker's answer to a call means.
 pub(super) fn from_sagemaker<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> AwsError
@@ -45,34 +46,58 @@ where
     }
 }
 
-/// What STS's answer to `AssumeRole` means. Apart from SageMaker's, since its remedy is another one: the trust policy
-/// of the role, or the process's own credentials.
-pub(super) fn from_sts<E>(error: &SdkError<E, HttpResponse>) -> AwsError
+/// Taking on a role with the process's own credentials.
+pub(super) const ASSUME: &str = "sts:AssumeRole";
+/// Taking on a role with a person's ID token.
+pub(super) const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
+
+/// What STS's answer means. Apart from SageMaker's, since its remedy is another one: the trust policy of the role, the
+/// person's sign-in, or the process's own credentials.
+pub(super) fn from_sts<E>(
+    operation: &'static str,
+    role: &RoleArn,
+    error: &SdkError<E, HttpResponse>,
+) -> AwsError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if let Some(error) = from_transport("sts:AssumeRole", error) {
+    if let Some(error) = from_transport(operation, error) {
         return match error {
-            AwsError::RoleDenied(_) | AwsError::RoleUnavailable(_) => error,
-            other => AwsError::RoleUnavailable(other.to_string()),
+            AwsError::Role(_) => error,
+            other => RoleError::Unavailable(other.to_string()).into(),
         };
     }
     let (code, message) = words(error);
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-    if is_throttle(&code) || status >= 500 || code.is_empty() {
-        return AwsError::RoleUnavailable(format!("{code}: {message}"));
-    }
-    AwsError::RoleDenied(match code.as_str() {
-        "AccessDenied" | "AccessDeniedException" => message,
-        code => format!("{code}: {message}"),
+    AwsError::Role(match code.as_str() {
+        "AccessDenied" | "AccessDeniedException" => {
+            RoleError::Denied { role: role.name().to_owned(), message }
+        }
+        "ExpiredTokenException" if operation == WEB_IDENTITY => RoleError::TokenExpired(message),
+        "InvalidIdentityToken" => RoleError::TokenInvalid(message),
+        "IDPRejectedClaim" => RoleError::TokenRejected(message),
+        "IDPCommunicationError" => RoleError::ProviderAway(message),
+        "PackedPolicyTooLarge" => RoleError::TooLarge(message),
+        "MalformedPolicyDocument" => RoleError::MalformedPolicy(message),
+        "RegionDisabledException" => RoleError::RegionDisabled(message),
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "OptInRequired" => RoleError::OwnCredentials(format!("{code}: {message}")),
+        code if is_throttle(code) => RoleError::Throttled,
+        _ if status >= 500 => RoleError::Unavailable(format!("{code}: {message}")),
+        "" => RoleError::Unavailable(message),
+        code => RoleError::Denied { role: role.name().to_owned(), message: format!("{code}: {message}") },
     })
 }
 
 /// The word for metrics.
 pub(super) const fn outcome(error: &AwsError) -> &'static str {
     match error {
-        AwsError::RoleDenied(_) => "role_denied",
-        AwsError::RoleUnavailable(_) => "role_unavailable",
+        AwsError::Role(error) => role_outcome(error),
         AwsError::AccessDenied { .. } => "access_denied",
         AwsError::Throttled(_) => "throttled",
         AwsError::LimitExceeded(_) => "limit_exceeded",
@@ -81,6 +106,21 @@ pub(super) const fn outcome(error: &AwsError) -> &'static str {
         AwsError::Invalid(_) => "invalid",
         AwsError::Internal { .. } => "internal",
         AwsError::Unreachable(_) => "unreachable",
+    }
+}
+
+const fn role_outcome(error: &RoleError) -> &'static str {
+    match error {
+        RoleError::NoneFor(_) => "role_none",
+        RoleError::NoToken(_) => "role_no_token",
+        RoleError::Denied { .. } => "role_denied",
+        RoleError::TokenExpired(_) | RoleError::TokenInvalid(_) | RoleError::TokenRejected(_) => "role_token",
+        RoleError::ProviderAway(_) => "role_provider_away",
+        RoleError::TooLarge(_) | RoleError::MalformedPolicy(_) => "role_policy",
+        RoleError::RegionDisabled(_) => "role_region",
+        RoleError::OwnCredentials(_) => "role_own_credentials",
+        RoleError::Throttled => "role_throttled",
+        RoleError::Unavailable(_) => "role_unavailable",
     }
 }
 
@@ -119,7 +159,7 @@ fn credentials_error(error: &(dyn Error + 'static)) -> Option<AwsError> {
         own = own.take().or_else(|| cause.downcast_ref::<CredentialsError>().map(|_| ()));
         cause.downcast_ref::<AwsError>().cloned()
     });
-    inner.or_else(|| own.map(|()| AwsError::RoleUnavailable(format!("no credentials: {}", chain(error)))))
+    inner.or_else(|| own.map(|()| RoleError::Unavailable(format!("no credentials: {}", chain(error))).into()))
 }
 
 /// Code and message of an answer. Without a message the code stands for it.
@@ -184,28 +224,55 @@ mod tests {
         assert_eq!(error, AwsError::NotFound("ResourceNotFound".to_owned()));
     }
 
+    fn sts_at(operation: &'static str, status: u16, code: &str) -> RoleError {
+        let role = "arn:aws:iam::111111111111:role/teams/user".parse().unwrap();
+        match from_sts(operation, &role, &answer(status, code, "words")) {
+            AwsError::Role(error) => error,
+            other => panic!("not about the role: {other}"),
+        }
+    }
+
     #[test]
-    fn a_role_that_is_refused_differs_from_one_that_is_late() {
-        let sts = |status, code| from_sts(&answer(status, code, "words"));
-        assert_eq!(sts(403, "AccessDenied"), AwsError::RoleDenied("words".to_owned()));
-        assert_eq!(
-            sts(400, "PackedPolicyTooLarge"),
-            AwsError::RoleDenied("PackedPolicyTooLarge: words".to_owned())
-        );
-        assert!(matches!(sts(400, "Throttling"), AwsError::RoleUnavailable(_)));
-        assert!(matches!(sts(500, "Strange"), AwsError::RoleUnavailable(_)));
+    fn answers_of_sts_are_told_apart() {
+        let words = || "words".to_owned();
+        let denied =
+            |message: &str| RoleError::Denied { role: "user".to_owned(), message: message.to_owned() };
+        for (status, code, meaning) in [
+            (403, "AccessDenied", denied("words")),
+            (400, "ExpiredTokenException", RoleError::TokenExpired(words())),
+            (400, "InvalidIdentityToken", RoleError::TokenInvalid(words())),
+            (403, "IDPRejectedClaim", RoleError::TokenRejected(words())),
+            (400, "IDPCommunicationError", RoleError::ProviderAway(words())),
+            (400, "PackedPolicyTooLarge", RoleError::TooLarge(words())),
+            (400, "MalformedPolicyDocument", RoleError::MalformedPolicy(words())),
+            (403, "RegionDisabledException", RoleError::RegionDisabled(words())),
+            (403, "ExpiredToken", RoleError::OwnCredentials("ExpiredToken: words".to_owned())),
+            (
+                403,
+                "InvalidClientTokenId",
+                RoleError::OwnCredentials("InvalidClientTokenId: words".to_owned()),
+            ),
+            (400, "Throttling", RoleError::Throttled),
+            (500, "Strange", RoleError::Unavailable("Strange: words".to_owned())),
+            (400, "ValidationError", denied("ValidationError: words")),
+        ] {
+            assert_eq!(sts_at(WEB_IDENTITY, status, code), meaning, "{status} {code}");
+        }
+        // Without an ID token, only the process's own credentials can have expired.
+        assert!(matches!(sts_at(ASSUME, 400, "ExpiredTokenException"), RoleError::OwnCredentials(_)));
     }
 
     #[test]
     fn no_answer_is_unreachable_and_no_credentials_say_so() {
         let late: Answer = SdkError::timeout_error("slow");
         assert!(matches!(from_sagemaker("x", &late), AwsError::Unreachable(_)));
-        assert!(matches!(from_sts(&late), AwsError::RoleUnavailable(_)));
+        let arn: RoleArn = "arn:aws:iam::111111111111:role/user".parse().unwrap();
+        assert!(matches!(from_sts(ASSUME, &arn, &late), AwsError::Role(RoleError::Unavailable(_))));
         let none: Answer = SdkError::construction_failure(CredentialsError::not_loaded("nothing found"));
         assert!(
-            matches!(from_sagemaker("x", &none), AwsError::RoleUnavailable(text) if text.contains("nothing found"))
+            matches!(from_sagemaker("x", &none), AwsError::Role(RoleError::Unavailable(text)) if text.contains("nothing found"))
         );
-        let role = AwsError::RoleDenied("trust".to_owned());
+        let role = AwsError::Role(RoleError::TooLarge("trust".to_owned()));
         let refused: Answer = SdkError::construction_failure(CredentialsError::provider_error(role.clone()));
         assert_eq!(from_sagemaker("x", &refused), role);
     }

@@ -48,3 +48,31 @@ impl Grants {
         (now.saturating_sub(entry.since) < KEPT).then_some(entry.credentials)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::HandClock;
+    use super::*;
+
+    fn keys(name: &str) -> Credentials {
+        Credentials::new(name, "s", Some("t".to_owned()), None, "test")
+    }
+
+    #[test]
+    fn credentials_wait_for_one_dial_and_for_a_minute_at_most() {
+        let clock = Arc::new(HandClock::default());
+        let grants = Grants::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        grants.keep("one", keys("A"));
+        grants.keep("two", keys("B"));
+        assert_eq!(grants.take("one").unwrap().access_key_id(), "A");
+        assert!(grants.take("one").is_none(), "they are gone once they were taken");
+        clock.pass(KEPT);
+        assert!(grants.take("two").is_none());
+        // What nobody dialled is forgotten with the next one, and there are never more than so many.
+        grants.keep("three", keys("C"));
+        clock.pass(KEPT);
+        (0..=MOST).for_each(|n| grants.keep(&n.to_string(), keys("D")));
+        assert_eq!(grants.waiting.lock().unwrap().len(), MOST);
+        assert!(grants.take("three").is_none());
+    }
+}

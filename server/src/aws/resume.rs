@@ -63,8 +63,8 @@ impl Resume for PersonResumes {
         let role = match self.domain.become_person(&self.actor, &self.arn, Purpose::Open).await {
             Ok(role) => role,
             // The role, not the resume: a matter of this person, which is not remembered for the domain.
-            Err(AwsError::RoleDenied(words)) => {
-                warn!(domain = %alias, "no resume without a role session: {words}");
+            Err(AwsError::Role(error)) if !error.is_passing() => {
+                warn!(domain = %alias, "no resume without a role session: {error}");
                 count("role_denied");
                 return Err(ResumeError::Denied);
             }

@@ -3,16 +3,19 @@
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
-use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
-use aws_sdk_sts::types::Tag;
+use aws_sdk_sts::types::{self as sdk, Tag};
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing::debug;
 
 use super::clients::DomainClients;
-use super::errors::from_sts;
+use super::errors::{ASSUME, WEB_IDENTITY, from_sts};
 use super::policy::session_policy;
-use crate::config::domains::RoleArn;
+use crate::config::domains::RoleCredentials;
 use crate::domain::actor::Actor;
+use crate::domain::ids::GroupName;
 use crate::domain::ports::AwsError;
+use crate::domain::role::{RoleArn, RoleError};
 use crate::domain::space::SpaceArn;
 
 /// The least that STS gives. A stream outlives the credentials that opened it.
@@ -49,37 +52,98 @@ impl DomainClients {
         arn: &SpaceArn,
         purpose: Purpose,
     ) -> Result<RoleSession, AwsError> {
+        let groups = self.people.groups(actor.user());
+        let chosen = self.config.roles.choose(&groups);
+        let chosen = chosen.ok_or_else(|| RoleError::NoneFor(self.config.alias.clone()))?;
+        debug!(user.name = %actor, role = %chosen.role, rule = chosen.by.map(GroupName::as_str), "role chosen");
+        let policy = session_policy(purpose, arn);
+        match self.config.credentials {
+            RoleCredentials::Own => self.become_in_name(actor, chosen.role, policy).await,
+            RoleCredentials::WebIdentity => self.become_with_token(actor, chosen.role, policy).await,
+        }
+    }
+
+    /// With the process's own credentials: it says who the person is.
+    async fn become_in_name(
+        &self,
+        actor: &Actor,
+        role: &RoleArn,
+        policy: String,
+    ) -> Result<RoleSession, AwsError> {
         let name = actor.source_identity();
         let request = self
             .sts
             .assume_role()
-            .role_arn(self.config.user_role.as_str())
+            .role_arn(role.as_str())
             .role_session_name(&name)
             .source_identity(&name)
-            .policy(session_policy(purpose, arn))
+            .policy(policy)
             .tags(tag("gw-owner", &tag_value(actor.name().as_str(), actor))?)
             .tags(tag("gw-sub", &tag_value(actor.subject(), actor))?)
             .duration_seconds(PERSON_SECONDS);
-        self.observed("sts:AssumeRole", assume(request)).await
+        self.observed(ASSUME, assume(role, request)).await
+    }
+
+    /// With the person's ID token: their provider says who they are, tags and source identity included. A token that
+    /// STS calls expired, by its own clock, is renewed once.
+    async fn become_with_token(
+        &self,
+        actor: &Actor,
+        role: &RoleArn,
+        policy: String,
+    ) -> Result<RoleSession, AwsError> {
+        let token = self.people.id_token(actor.user(), None).await.map_err(RoleError::NoToken)?;
+        let first = self.present(actor, role, &policy, &token).await;
+        if !matches!(first, Err(AwsError::Role(RoleError::TokenExpired(_)))) {
+            return first;
+        }
+        let token = self.people.id_token(actor.user(), Some(&token)).await.map_err(RoleError::NoToken)?;
+        self.present(actor, role, &policy, &token).await
+    }
+
+    async fn present(
+        &self,
+        actor: &Actor,
+        role: &RoleArn,
+        policy: &str,
+        token: &SecretString,
+    ) -> Result<RoleSession, AwsError> {
+        let request = self
+            .sts
+            .assume_role_with_web_identity()
+            .role_arn(role.as_str())
+            .role_session_name(actor.source_identity())
+            .web_identity_token(token.expose_secret())
+            .policy(policy)
+            .duration_seconds(PERSON_SECONDS);
+        let call = async {
+            let output = request.send().await.map_err(|error| from_sts(WEB_IDENTITY, role, &error))?;
+            session_of(output.credentials, output.assumed_role_user).ok_or_else(incomplete)
+        };
+        self.observed(WEB_IDENTITY, call).await
     }
 }
 
-async fn assume(request: AssumeRoleFluentBuilder) -> Result<RoleSession, AwsError> {
-    let output = request.send().await.map_err(|error| from_sts(&error))?;
-    session_of(output).ok_or_else(|| AwsError::RoleUnavailable("the answer holds no credentials".to_owned()))
+async fn assume(role: &RoleArn, request: AssumeRoleFluentBuilder) -> Result<RoleSession, AwsError> {
+    let output = request.send().await.map_err(|error| from_sts(ASSUME, role, &error))?;
+    session_of(output.credentials, output.assumed_role_user).ok_or_else(incomplete)
 }
 
-fn session_of(output: AssumeRoleOutput) -> Option<RoleSession> {
-    let keys = output.credentials?;
+fn incomplete() -> AwsError {
+    RoleError::Unavailable("the answer holds no credentials".to_owned()).into()
+}
+
+fn session_of(keys: Option<sdk::Credentials>, user: Option<sdk::AssumedRoleUser>) -> Option<RoleSession> {
+    let keys = keys?;
     let expires = keys.expiration.try_into().ok();
     let credentials = Credentials::new(
         keys.access_key_id,
         keys.secret_access_key,
         Some(keys.session_token),
         expires,
-        "AssumeRole",
+        "STS",
     );
-    Some(RoleSession { credentials, arn: output.assumed_role_user?.arn })
+    Some(RoleSession { credentials, arn: user?.arn })
 }
 
 fn tag(key: &str, value: &str) -> Result<Tag, AwsError> {
@@ -107,7 +171,10 @@ impl ServiceRole {
             .role_arn(self.role.as_str())
             .role_session_name(SERVICE_NAME)
             .duration_seconds(SERVICE_SECONDS);
-        assume(request).await.map(|session| session.credentials).map_err(CredentialsError::provider_error)
+        assume(&self.role, request)
+            .await
+            .map(|session| session.credentials)
+            .map_err(CredentialsError::provider_error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What goes over the wire, against a scripted server: what we send, and how we read what comes.
 
+mod roles;
 mod stub;
 
 use std::sync::{Arc, Mutex};
@@ -16,20 +17,28 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio_util::task::TaskTracker;
 
+use self::roles::Logins;
 use self::stub::{Call, Stub};
 use super::Aws;
 use super::listing::arn_of;
 use super::resume::PersonResumes;
-use crate::config::domains::{Domain, Endpoints, StreamSigning, Upload};
+use crate::config::domains::{Domain, Endpoints, RoleCredentials, StreamSigning, Upload};
 use crate::domain::actor::Actor;
-use crate::domain::ports::{AwsError, Clock, Dial, DialError, SessionGrant, SpaceControl};
+use crate::domain::ports::{AwsError, Clock, Dial, DialError, SessionGrant, SpaceControl, UserCredentials};
+use crate::domain::role::{PersonRoles, RoleArn};
 use crate::domain::space::{AppStatus, AppType, Sharing, Space, SpaceStatus};
 use crate::domain::start::StartSettings;
 use crate::domain::testing::{space, user};
 
 /// A clock that the test moves.
 #[derive(Default)]
-struct HandClock(Mutex<Duration>);
+pub(super) struct HandClock(Mutex<Duration>);
+
+impl HandClock {
+    pub(super) fn pass(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
 
 #[async_trait]
 impl Clock for HandClock {
@@ -42,6 +51,10 @@ impl Clock for HandClock {
     async fn sleep(&self, _duration: Duration) {}
 }
 
+fn role(name: &str) -> RoleArn {
+    format!("arn:aws:iam::123456789012:role/{name}").parse().unwrap()
+}
+
 fn domain(stub: &Stub) -> Domain {
     let endpoint = Some(stub.url.clone());
     Domain {
@@ -50,7 +63,8 @@ fn domain(stub: &Stub) -> Domain {
         account: "123456789012".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
         partition: "aws".to_owned(),
-        user_role: "arn:aws:iam::123456789012:role/spaceport-user".parse().unwrap(),
+        roles: PersonRoles { rules: Vec::new(), otherwise: Some(role("spaceport-user")) },
+        credentials: RoleCredentials::Own,
         service_role: None,
         endpoints: Endpoints { sagemaker: endpoint.clone(), sts: endpoint.clone(), ssm: endpoint },
         stream_hosts: Vec::new(),
@@ -62,7 +76,8 @@ fn domain(stub: &Stub) -> Domain {
 
 fn aws_with(domain: Domain, clock: Arc<HandClock>) -> Aws {
     let own = SharedCredentialsProvider::new(Credentials::new("OWNKEY", "s", None, None, "test"));
-    Aws::new(&[domain], &own, clock, TaskTracker::new()).unwrap()
+    let people: Arc<dyn UserCredentials> = Arc::new(Logins::default());
+    Aws::new(&[domain], &own, &people, clock, TaskTracker::new()).unwrap()
 }
 
 fn aws(stub: &Stub) -> Aws {
@@ -212,28 +227,6 @@ async fn an_answer_without_a_token_is_no_grant() {
     assert!(matches!(error, AwsError::Internal { .. }), "{error}");
 }
 
-fn denied_by_sts(call: &Call) -> (u16, String) {
-    let problem = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
-         <Message>not authorized to perform sts:AssumeRole</Message></Error></ErrorResponse>";
-    match call.operation.as_str() {
-        "AssumeRole" => (403, problem.to_owned()),
-        _ => (200, "{}".to_owned()),
-    }
-}
-
-#[tokio::test]
-async fn a_refused_role_is_told_apart_from_a_refused_call() {
-    let stub = Stub::serve(denied_by_sts).await;
-    let words = AwsError::RoleDenied("not authorized to perform sts:AssumeRole".to_owned());
-    assert_eq!(aws(&stub).start_session(&anna(), &graphs()).await.unwrap_err(), words);
-
-    // The role that lists is taken on inside the SDK; its refusal must not look like a lost connection.
-    let mut domain = domain(&stub);
-    domain.service_role = Some("arn:aws:iam::123456789012:role/spaceport-service".parse().unwrap());
-    let error = aws_with(domain, Arc::default()).list_spaces(&"main".parse().unwrap()).await.unwrap_err();
-    assert_eq!(error, words);
-}
-
 #[tokio::test]
 async fn a_space_of_another_account_than_its_domains_is_not_touched() {
     let stub = Stub::serve(answers(&[])).await;
@@ -341,7 +334,7 @@ async fn a_denied_resume_is_believed_for_a_day() {
     assert_eq!((asked.len(), asked[0].key.as_str()), (1, "ROLEKEY"));
     assert_eq!(asked[0].json(), json!({"SessionId": "s-1"}));
 
-    *clock.0.lock().unwrap() += Duration::from_secs(25 * 60 * 60);
+    clock.pass(Duration::from_secs(25 * 60 * 60));
     assert_eq!(resumes.resume("s-3").await.unwrap_err(), ResumeError::Denied);
     assert_eq!(stub.calls_of("ResumeSession").len(), 2);
 }

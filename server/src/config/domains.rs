@@ -1,16 +1,21 @@
 //! SageMaker domains: where they are, which role reaches their spaces, how their streams are dialled.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::str::FromStr;
 
 use toml::Value;
 
 use super::fault::Faults;
+use super::people::LOCAL;
 use super::reader::Section;
-use crate::domain::ids::{AccountId, DomainAlias, Region, StudioDomainId};
+use super::web::Provider;
+use crate::domain::ids::{AccountId, DomainAlias, GroupName, Region, StudioDomainId};
 use crate::domain::ownership::Ownership;
+use crate::domain::role::{PersonRoles, RoleArn, RoleRule};
 use crate::domain::space::SpaceArn;
+
+/// What a role is written as.
+const ROLE: &str = "write arn:aws:iam::ACCOUNT:role/NAME";
 
 /// One SageMaker domain.
 #[derive(Debug, Clone)]
@@ -25,8 +30,10 @@ pub struct Domain {
     pub region: Region,
     /// `aws`, `aws-cn`, `aws-us-gov`.
     pub partition: String,
-    /// The role that the gateway takes on for a person.
-    pub user_role: RoleArn,
+    /// The roles that the gateway takes on for people.
+    pub roles: PersonRoles,
+    /// What it takes them on with.
+    pub credentials: RoleCredentials,
     /// The role that the process takes on for listing; without one it lists as itself.
     pub service_role: Option<RoleArn>,
     /// Where to send calls instead of AWS's own addresses.
@@ -47,6 +54,15 @@ impl Domain {
     pub fn holds(&self, arn: &SpaceArn) -> bool {
         arn.domain == self.id && arn.account == self.account && arn.region == self.region
     }
+}
+
+/// What the gateway takes a person's role on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleCredentials {
+    /// With its own credentials, in the person's name: `AssumeRole`.
+    Own,
+    /// With the person's ID token: `AssumeRoleWithWebIdentity`.
+    WebIdentity,
 }
 
 /// Addresses of services, where they are not AWS's own: PrivateLink, FIPS, the simulator.
@@ -93,52 +109,6 @@ impl FromStr for Address {
             return Err("it has more than a host and a port".to_owned());
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
-    }
-}
-
-/// The ARN of an IAM role.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RoleArn {
-    text: String,
-    partition: String,
-    account: String,
-}
-
-impl RoleArn {
-    /// The ARN as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl FromStr for RoleArn {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = "it is not the ARN of a role";
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let ["arn", partition, "iam", "", account, resource] = *parts else { return Err(malformed) };
-        let name = resource.strip_prefix("role/").ok_or(malformed)?;
-        let name_ok = !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@-_/".contains(c))
-            && !name.ends_with('/');
-        if !partition.starts_with("aws") || account.parse::<AccountId>().is_err() || !name_ok {
-            return Err(malformed);
-        }
-        Ok(Self { text: text.to_owned(), partition: partition.to_owned(), account: account.to_owned() })
-    }
-}
-
-impl fmt::Display for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl fmt::Debug for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -223,7 +193,12 @@ impl FromStr for StreamHost {
 }
 
 /// Reads `[[domains]]`: those that are whole.
-pub(super) fn read(root: &mut Section<'_>, defaults: &Defaults, faults: &Faults) -> Vec<Domain> {
+pub(super) fn read(
+    root: &mut Section<'_>,
+    defaults: &Defaults,
+    providers: &[Provider],
+    faults: &Faults,
+) -> Vec<Domain> {
     let sections = root.sections("domains");
     if sections.is_empty() {
         faults.add("domains", None, "there is none", "write a section [[domains]] for each SageMaker domain");
@@ -233,7 +208,7 @@ pub(super) fn read(root: &mut Section<'_>, defaults: &Defaults, faults: &Faults)
     let mut domains = Vec::new();
     for section in sections {
         let (alias_at, id_at) = (section.place("alias"), section.place("id"));
-        let Some(domain) = read_one(section, defaults) else { continue };
+        let Some(domain) = read_one(section, defaults, providers) else { continue };
         if !aliases.insert(domain.alias.clone()) {
             let alias = domain.alias.as_str();
             faults.add(&alias_at, Some(alias), "another domain has this alias", "give each its own");
@@ -247,16 +222,16 @@ pub(super) fn read(root: &mut Section<'_>, defaults: &Defaults, faults: &Faults)
     domains
 }
 
-fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
+fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider]) -> Option<Domain> {
     let alias = section.required("alias", "write a short name such as \"research\"");
     let id = section.required("id", "write the domain's id, d-…");
     let account = section.required("account", "write the account's 12 digits, in quotes");
     let region: Option<Region> = section.required("region", "write a region such as \"us-east-1\"");
     let words = [("aws", "aws"), ("aws-cn", "aws-cn"), ("aws-us-gov", "aws-us-gov")];
     let partition = section.word("partition", &words, region.as_ref().map_or("aws", partition_of));
-    let role = "write arn:aws:iam::ACCOUNT:role/NAME";
-    let user_role = section.required("user_role", role);
-    let service_role = section.parsed("service_role", role);
+    let roles = read_roles(&mut section, (account.as_ref(), partition), providers);
+    let credentials = read_credentials(&mut section, providers);
+    let service_role = section.parsed("service_role", ROLE);
     let endpoints = Endpoints::read(section.section("endpoints")).or(&defaults.endpoints);
     let mut stream_hosts = stream_hosts(&mut section);
     stream_hosts.extend(defaults.stream_hosts.iter().cloned());
@@ -264,9 +239,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
     let stream_signing = section.word("stream_signing", &signing, StreamSigning::Auto);
     let upload = Upload::read(section.section("upload"));
     let ownership = read_ownership(&mut section);
-    for (key, arn) in [("user_role", user_role.as_ref()), ("service_role", service_role.as_ref())] {
-        belongs(&section, key, arn, account.as_ref(), partition);
-    }
+    belongs(&section, "service_role", service_role.as_ref(), (account.as_ref(), partition));
     section.finish();
     Some(Domain {
         alias: alias?,
@@ -274,7 +247,8 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults) -> Option<Domain> {
         account: account?,
         region: region?,
         partition: partition.to_owned(),
-        user_role: user_role?,
+        roles: roles?,
+        credentials,
         service_role,
         endpoints,
         stream_hosts,
@@ -295,22 +269,70 @@ fn read_ownership(section: &mut Section<'_>) -> Option<Ownership> {
     Some(Ownership { provider: provider?, profile: profile? })
 }
 
+/// The roles of a domain's people: rules by group, and the role of everybody else.
+fn read_roles(
+    section: &mut Section<'_>,
+    home: (Option<&AccountId>, &str),
+    providers: &[Provider],
+) -> Option<PersonRoles> {
+    let (had_user_role, had_rules) = (section.has("user_role"), section.has("roles"));
+    let otherwise: Option<RoleArn> = section.parsed("user_role", ROLE);
+    belongs(section, "user_role", otherwise.as_ref(), home);
+    let rules = section.sections("roles").into_iter();
+    let rules: Vec<RoleRule> = rules.filter_map(|rule| read_rule(rule, home, providers)).collect();
+    if !had_user_role && !had_rules {
+        section.fault("user_role", None, "it is missing", format!("{ROLE}, or [[domains.roles]] for groups"));
+        return None;
+    }
+    Some(PersonRoles { rules, otherwise })
+}
+
+fn read_rule(
+    mut section: Section<'_>,
+    home: (Option<&AccountId>, &str),
+    providers: &[Provider],
+) -> Option<RoleRule> {
+    let group: Option<GroupName> =
+        section.required("group", "write PROVIDER/GROUP, such as \"okta/research\"");
+    let role = section.required("role", ROLE);
+    belongs(&section, "role", role.as_ref(), home);
+    let unknown = |group: &&GroupName| {
+        let provider = group.as_str().split('/').next().unwrap_or_default();
+        provider != LOCAL && !providers.iter().any(|known| known.alias.as_str() == provider)
+    };
+    if let Some(group) = group.as_ref().filter(unknown) {
+        let instead = "write the alias of one of [[providers]] before the /, or \"local\"";
+        section.fault("group", Some(group.as_str()), "there is no such provider", instead);
+    }
+    section.finish();
+    Some(RoleRule { group: group?, role: role? })
+}
+
+fn read_credentials(section: &mut Section<'_>, providers: &[Provider]) -> RoleCredentials {
+    let words = [("assume-role", RoleCredentials::Own), ("web-identity", RoleCredentials::WebIdentity)];
+    let credentials = section.word("credentials", &words, RoleCredentials::Own);
+    if credentials == RoleCredentials::WebIdentity && providers.is_empty() {
+        let reason = "there is no provider to sign in with, so nobody has an ID token";
+        section.fault("credentials", Some("web-identity"), reason, "add [web] and one of [[providers]]");
+    }
+    credentials
+}
+
 /// SageMaker has no resource policies: a role of another account can never reach a space.
 fn belongs(
     section: &Section<'_>,
     key: &str,
     arn: Option<&RoleArn>,
-    account: Option<&AccountId>,
-    partition: &str,
+    (account, partition): (Option<&AccountId>, &str),
 ) {
     let (Some(arn), Some(account)) = (arn, account) else { return };
-    if arn.account != account.as_str() {
-        let reason = format!("the role is in account {}, the domain in {account}", arn.account);
-        section.fault(key, Some(&arn.text), reason, "write a role of the domain's account");
+    if arn.account() != account.as_str() {
+        let reason = format!("the role is in account {}, the domain in {account}", arn.account());
+        section.fault(key, Some(arn.as_str()), reason, "write a role of the domain's account");
     }
-    if arn.partition != partition {
-        let reason = format!("the role is in partition {}, the domain in {partition}", arn.partition);
-        section.fault(key, Some(&arn.text), reason, "write a role of the domain's partition");
+    if arn.partition() != partition {
+        let reason = format!("the role is in partition {}, the domain in {partition}", arn.partition());
+        section.fault(key, Some(arn.as_str()), reason, "write a role of the domain's partition");
     }
 }
 

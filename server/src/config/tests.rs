@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::domains::StreamSigning;
+use super::domains::{RoleCredentials, StreamSigning};
 use super::*;
 use crate::domain::user::Role;
 
@@ -50,6 +50,12 @@ fn the_example_is_accepted() {
     assert_eq!(prod.upload.messages_per_s, None);
     assert_eq!(prod.stream_hosts.len(), 2);
     assert_eq!(prod.endpoints.sagemaker.as_deref(), Some("https://sagemaker.eu-central-1.amazonaws.com"));
+    let group = ["okta/leads".parse().unwrap()].into();
+    assert_eq!(research.roles.choose(&group).unwrap().role.name(), "spaceport-leads");
+    assert_eq!(
+        (research.credentials, prod.credentials),
+        (RoleCredentials::Own, RoleCredentials::WebIdentity)
+    );
     let People { users, access, longest_grant, roles } = &config.people;
     assert_eq!(longest_grant.as_secs(), 7 * 86_400);
     assert_eq!(roles.of(&["okta/security".parse().unwrap()].into()), Role::Auditor);
@@ -110,6 +116,35 @@ fn providers_need_pages_and_tls_needs_both_files() {
     let twice =
         faults(load(&format!("{LEAST}\n{}\n{provider}{provider}", web.replace("tls_key = \"k\"\n", ""))));
     assert_eq!((twice[0].place.as_str(), twice.len()), ("providers[1].alias", 1));
+}
+
+#[test]
+fn roles_of_groups_are_checked_and_one_way_to_a_role_is_needed() {
+    let role = |account: &str| format!("role = \"arn:aws:iam::{account}:role/ml\"\n");
+    let rules = format!(
+        "[[domains.roles]]\ngroup = \"okta/ml\"\n{0}[[domains.roles]]\ngroup = \"local/ml\"\n{1}\
+         [[domains.roles]]\ngroup = \"ml\"\nrole = \"ml\"\n",
+        role("111111111111"),
+        role("222222222222"),
+    );
+    let found = faults(load(&format!("{LEAST}\n    credentials = \"web-identity\"\n{rules}")));
+    let places: Vec<&str> = found.iter().map(|fault| fault.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "domains[0].roles[0].group",
+            "domains[0].roles[1].role",
+            "domains[0].roles[2].group",
+            "domains[0].roles[2].role",
+            "domains[0].credentials",
+        ]
+    );
+    assert_eq!(found[0].reason, "there is no such provider");
+    let without = LEAST.lines().filter(|line| !line.contains("user_role")).collect::<Vec<_>>().join("\n");
+    assert_eq!(faults(load(&without))[0].place, "domains[0].user_role");
+    let rule = format!("[[domains.roles]]\ngroup = \"local/ml\"\n{}", role("111111111111"));
+    let config = load(&format!("{without}\n{rule}")).unwrap();
+    assert_eq!(config.domains[0].roles.otherwise, None);
 }
 
 #[test]

@@ -143,6 +143,28 @@ mod tests {
     }
 
     #[test]
+    fn look_alikes_have_names_of_their_own_that_stay_the_same() {
+        // Another release must not change one: CloudTrail's older records and trust policies have them.
+        let (dots, long) = ("a.b@x".to_owned(), "a".repeat(128));
+        let names = [dots.as_str(), "a_b@x", "a-b@x", "A.b@x", "a+b@x", "a.b@x.", long.as_str()];
+        let identities: Vec<String> =
+            (1..).zip(names).map(|(id, name)| actor(id, name, "s").source_identity()).collect();
+        assert_eq!(identities[..6], names[..6], "what fits is as it is");
+        let tail = "a".repeat(31) + "-00000000000000000000000000000007";
+        assert_eq!(identities[6], tail);
+        // Names are plain by their type; subjects are whatever a provider writes, at any length.
+        let subjects = ["ä.b@x", "a\u{308}.b@x", "а.b@x", "a|b@x", "a_b@x", "名前", ""];
+        let long = ["é".repeat(200), "e".repeat(200), "é".repeat(300)];
+        let all = subjects.into_iter().map(str::to_owned).chain(long);
+        let told: std::collections::BTreeSet<String> = (1..)
+            .zip(all)
+            .map(|(id, text)| actor(id, "anna", &text).told_apart(&text, tag, 1..=256))
+            .collect();
+        assert_eq!(told.len(), 10);
+        assert!("ä.b@x".parse::<UserName>().is_err() && "a".repeat(200).parse::<UserName>().is_err());
+    }
+
+    #[test]
     fn address_that_fits_is_the_source_identity_as_it_is() {
         assert_eq!(Actor::person(&user("alice@example.com", &[])).source_identity(), "alice@example.com");
     }

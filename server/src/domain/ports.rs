@@ -2,6 +2,7 @@
 //!
 //! Of tokio only the traits for byte streams are named here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actor::Actor;
 use super::ending::StreamEnd;
-use super::ids::{DomainAlias, InstanceType};
+use super::ids::{DomainAlias, GroupName, InstanceType, UserId};
+use super::role::{NoToken, RoleError};
 use super::space::{AppType, Space, SpaceArn};
 use super::start::{AppReport, StartSettings};
 
@@ -27,15 +29,21 @@ pub trait Clock: Send + Sync + 'static {
     async fn sleep(&self, duration: Duration);
 }
 
+/// What people become AWS roles with, as known now.
+#[async_trait]
+pub trait UserCredentials: Send + Sync + 'static {
+    /// The groups of a person; none of whoever is not known any more.
+    fn groups(&self, user: UserId) -> BTreeSet<GroupName>;
+    /// The person's ID token, renewed first if it is about to end or is the one that AWS has just refused.
+    async fn id_token(&self, user: UserId, refused: Option<&SecretString>) -> Result<SecretString, NoToken>;
+}
+
 /// Why AWS did not do what was asked. `Display` is for logs; terminals have their own words for each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AwsError {
-    /// The role session may not be had: STS refused it.
-    #[error("STS refused the role session: {0}")]
-    RoleDenied(String),
-    /// STS is throttling or unreachable.
-    #[error("no role session from STS: {0}")]
-    RoleUnavailable(String),
+    /// There is no role session to call with.
+    #[error(transparent)]
+    Role(#[from] RoleError),
     /// SageMaker refused the call.
     #[error("AWS denied {operation}: {message}")]
     AccessDenied {
@@ -44,7 +52,7 @@ pub enum AwsError {
         /// AWS's words.
         message: String,
     },
-    /// Too many calls.
+    /// Too many calls, to SageMaker: STS has its own error.
     #[error("AWS throttles {0}")]
     Throttled(&'static str),
     /// A quota or a limit is reached.

@@ -102,13 +102,7 @@ impl OpenError {
 
     /// Whether the answer was about the person who asked, so that somebody else may get another one.
     pub(super) const fn is_personal(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied { .. }
-                | Self::Aws(
-                    AwsError::RoleDenied(_) | AwsError::RoleUnavailable(_) | AwsError::AccessDenied { .. }
-                )
-        )
+        matches!(self, Self::Denied { .. } | Self::Aws(AwsError::Role(_) | AwsError::AccessDenied { .. }))
     }
 }
 

@@ -325,13 +325,11 @@ fn gone_is_fine(error: AwsError) -> Result<(), AwsError> {
 
 /// Whether the same question may be answered a moment later.
 const fn is_passing(error: &AwsError) -> bool {
-    matches!(
-        error,
-        AwsError::Throttled(_)
-            | AwsError::Internal { .. }
-            | AwsError::Unreachable(_)
-            | AwsError::RoleUnavailable(_)
-    )
+    match error {
+        AwsError::Role(error) => error.is_passing(),
+        AwsError::Throttled(_) | AwsError::Internal { .. } | AwsError::Unreachable(_) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use crate::oidc::OidcProvider;
 use crate::roles::{Role, Tags};
 
 /// A JSON object.
@@ -201,6 +202,8 @@ pub(crate) struct World {
     pub(crate) apps: BTreeMap<AppKey, App>,
     /// By ARN.
     pub(crate) roles: BTreeMap<String, Role>,
+    /// By ARN.
+    pub(crate) oidc_providers: BTreeMap<String, OidcProvider>,
     /// Apps that may run at once, by instance type; an unnamed type has `default_quota`.
     pub(crate) quotas: BTreeMap<String, u32>,
 }

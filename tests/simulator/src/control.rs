@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use self::requests::{
-    ActionOfRole, Capacity, ClockOffset, DelayOf, DelaysPatch, Expire, Fail, NewProfile, Quota,
+    ActionOfRole, Capacity, ClockOffset, DelayOf, DelaysPatch, Expire, Fail, NewProfile, NewProvider, Quota,
     SwitchesPatch, TrailFilter,
 };
 use crate::fixture::SpaceSpec;
@@ -79,6 +79,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/roles/{account}/{role}/trust", put(role_trust))
         .route("/roles/{account}/{role}/deny", post(deny_action))
         .route("/roles/{account}/{role}/allow", post(allow_action))
+        .route("/oidc-providers", post(oidc_provider))
         .route("/cloudtrail", get(cloudtrail).delete(clear_cloudtrail))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorize))
         .route("/health", get(|| async { "ok" }))
@@ -251,6 +252,12 @@ async fn allow_action(
 ) -> Answer {
     control.simulator.allow_action(&account, &role, &wanted.action)?;
     Ok(done())
+}
+
+async fn oidc_provider(State(control): Shared, Json(new): Json<NewProvider>) -> Answer {
+    let client_ids: Vec<&str> = new.client_ids.iter().map(String::as_str).collect();
+    let arn = control.simulator.register_oidc_provider(&new.account, &new.url, &client_ids)?;
+    shown(json!({ "arn": arn }))
 }
 
 async fn cloudtrail(State(control): Shared, Query(filter): Query<TrailFilter>) -> Answer {

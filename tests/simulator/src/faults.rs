@@ -39,6 +39,8 @@ pub(crate) struct Faults {
     delays: BTreeMap<String, Duration>,
     /// Why apps of an instance type, or of the space with this name, fail to start.
     pub(crate) capacity: BTreeMap<String, String>,
+    /// How long role sessions last at most, whatever was asked for.
+    pub(crate) longest_role_session: Option<Duration>,
     pub(crate) switches: Switches,
 }
 

@@ -287,6 +287,18 @@ impl Simulator {
         self.cloud.keys().expire(access_key_id, self.cloud.clock.now())
     }
 
+    /// Makes role sessions last so long at most, whatever was asked for: what is issued says so.
+    pub fn shorten_role_sessions(&self, longest: Duration) {
+        self.cloud.faults().longest_role_session = Some(longest);
+    }
+
+    /// Every secret that was handed out and not forgotten: secret keys, session tokens, tokens of streams.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.cloud.keys().secrets();
+        secrets.extend(self.cloud.live().tokens());
+        secrets
+    }
+
     /// Replaces a role's permissions.
     pub fn set_role_policy(&self, account: &str, role: &str, document: &Value) -> anyhow::Result<()> {
         let policy = Policy::parse(document, PolicyKind::Identity)?;

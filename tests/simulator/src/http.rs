@@ -22,6 +22,8 @@ use crate::{sagemaker, ssm};
 
 /// The largest request; AWS's own limit for SageMaker.
 const BODY_BYTES: usize = 1 << 20;
+/// The one operation that nobody signs.
+const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// A service of the simulated cloud.
@@ -71,6 +73,9 @@ pub(crate) async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> 
         Err(error) => return json_error(&error, &id),
     };
     match wish(&received) {
+        Ok(wish) if wish.operation == WEB_IDENTITY && wish.service == Service::Sts => {
+            answer_web(&cloud, wish, &id).await
+        }
         Ok(wish) => answer(&cloud, &received, wish, &id).await,
         Err(error) => json_error(&error, &id),
     }
@@ -143,10 +148,7 @@ async fn answer(cloud: &Arc<Cloud>, received: &Received, wish: Wish, id: &str) -
     let proof = cloud.keys().authenticate(&received.signed(), service.signing_name(), cloud.clock.now());
     let caller =
         proof.map_err(|error| if service == Service::Sts { error.for_query() } else { error.for_json() });
-    let delay = cloud.faults().delay_of(&operation);
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    wait(cloud, &operation).await;
     let mut event = new_event(cloud, service, &operation, sent, id);
     let outcome = match &caller {
         Ok(caller) => {
@@ -156,18 +158,45 @@ async fn answer(cloud: &Arc<Cloud>, received: &Received, wish: Wish, id: &str) -
         }
         Err(error) => Err(error.clone()),
     };
-    if let Err(error) = &outcome {
-        event.error_code = Some(error.code.to_string());
-        event.error_message = Some(error.message.clone());
-        tracing::debug!(%operation, code = %error.code, message = %error.message, "refused");
-    }
-    cloud.trail().record(event);
+    record(cloud, event, outcome.as_ref().err());
     match outcome {
         Ok(Answer::Json(value)) => respond(200, "application/x-amz-json-1.1", value.to_string(), id),
         Ok(Answer::Xml(result)) => respond(200, "text/xml", query_answer(&operation, &result, id), id),
         Err(error) if service == Service::Sts => query_error(&error, id),
         Err(error) => json_error(&error, id),
     }
+}
+
+/// As `answer`, for a call that a token proves.
+async fn answer_web(cloud: &Arc<Cloud>, wish: Wish, id: &str) -> Response<Body> {
+    let operation = wish.operation;
+    wait(cloud, &operation).await;
+    let mut event = new_event(cloud, Service::Sts, &operation, Value::Null, id);
+    let outcome = match wish.form {
+        Some(form) => sts::run_web(cloud, form, &mut event).await,
+        None => Err(ApiError::new("InvalidAction", format!("Could not find operation {operation}"))),
+    };
+    record(cloud, event, outcome.as_ref().err());
+    match outcome {
+        Ok(result) => respond(200, "text/xml", query_answer(&operation, &result, id), id),
+        Err(error) => query_error(&error, id),
+    }
+}
+
+async fn wait(cloud: &Cloud, operation: &str) {
+    let delay = cloud.faults().delay_of(operation);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+fn record(cloud: &Cloud, mut event: Event, error: Option<&ApiError>) {
+    if let Some(error) = error {
+        event.error_code = Some(error.code.to_string());
+        event.error_message = Some(error.message.clone());
+        tracing::debug!(operation = event.event_name, code = %error.code, message = %error.message, "refused");
+    }
+    cloud.trail().record(event);
 }
 
 enum Answer {

@@ -85,6 +85,11 @@ impl Keys {
         }
     }
 
+    /// Every secret key and session token.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.0.values().flat_map(|key| key.token.clone().into_iter().chain([key.secret.clone()])).collect()
+    }
+
     /// Ends temporary credentials at once. Says whether there were any.
     pub(crate) fn expire(&mut self, access_key: &str, now: OffsetDateTime) -> bool {
         match self.0.get_mut(access_key) {

@@ -18,6 +18,7 @@ mod iam;
 mod keys;
 mod lifecycle;
 mod live;
+mod oidc;
 mod percent;
 mod policies;
 mod roles;

@@ -93,6 +93,11 @@ impl Live {
         Some(Issued { session_id: id.to_owned(), token: session.token.clone() })
     }
 
+    /// The token of every session.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.0.values().map(|session| session.token.clone()).collect()
+    }
+
     /// Ends a session.
     pub(crate) fn end(&mut self, id: &str) {
         if let Some(session) = self.0.get_mut(id) {

@@ -1,13 +1,15 @@
-//! STS: AssumeRole and GetCallerIdentity, in the Query protocol.
+//! STS: AssumeRole, AssumeRoleWithWebIdentity and GetCallerIdentity, in the Query protocol.
 
 mod ask;
+mod web;
 
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::ask::Form;
 use self::ask::{Ask, validation};
-use crate::cloud::Call;
+pub(crate) use self::web::run as run_web;
+use crate::cloud::{Call, Cloud};
 use crate::error::ApiError;
 use crate::iam::{Context, Effect, Question};
 use crate::keys::Credentials;
@@ -63,11 +65,18 @@ fn assume_role(call: &mut Call<'_>, ask: Ask) -> Result<Element, ApiError> {
     }
     let principal = session(&call.caller.principal, &role, &ask)?;
     let packed = packed_percent(&ask, &principal)?;
-    let expires = call.now + Duration::seconds(ask.duration_s);
+    let expires = call.now + lasts(call.cloud, &ask);
     let credentials = call.cloud.keys().issue(principal.clone(), call.now, expires);
     call.issued.insert("assumedRoleUser".to_owned(), json!({ "arn": principal.arn() }));
     call.issued.insert("accessKeyId".to_owned(), json!(credentials.access_key_id));
-    Ok(answer(&principal, &credentials, expires, packed, ask.source_identity.as_deref()))
+    Ok(answer("AssumeRoleResult", &principal, &credentials, expires, packed))
+}
+
+/// How long a session lasts: as long as was asked for, unless a test cuts it.
+fn lasts(cloud: &Cloud, ask: &Ask) -> Duration {
+    let asked = Duration::seconds(ask.duration_s);
+    let longest = cloud.faults().longest_role_session.and_then(|longest| Duration::try_from(longest).ok());
+    longest.map_or(asked, |longest| asked.min(longest))
 }
 
 fn refusal(call: &Call<'_>, action: &str, ask: &Ask) -> ApiError {
@@ -83,20 +92,7 @@ fn refusal(call: &Call<'_>, action: &str, ask: &Ask) -> ApiError {
 fn trusted(call: &Call<'_>, ask: &Ask, role: Option<&Role>) -> Result<(), ApiError> {
     let caller = &call.caller.principal;
     let mut context = caller.context(call.region());
-    context.set("sts:RoleSessionName", &ask.session);
-    context.set_tags("aws:RequestTag", &ask.tags);
-    if !ask.tags.is_empty() {
-        context.set_all("aws:TagKeys", ask.tags.keys().cloned().collect());
-    }
-    if !ask.transitive.is_empty() {
-        context.set_all("sts:TransitiveTagKeys", ask.transitive.iter().cloned().collect());
-    }
-    if let Some(identity) = ask.source_identity.as_ref().or(caller.source_identity.as_ref()) {
-        context.set("sts:SourceIdentity", identity);
-    }
-    if let Some(id) = &ask.external_id {
-        context.set("sts:ExternalId", id);
-    }
+    describe(&mut context, ask, caller.source_identity.as_ref());
     let mut actions = vec!["sts:AssumeRole"];
     if !ask.tags.is_empty() || !caller.transitive.is_empty() {
         actions.push("sts:TagSession");
@@ -111,6 +107,24 @@ fn trusted(call: &Call<'_>, ask: &Ask, role: Option<&Role>) -> Result<(), ApiErr
         }
     }
     Ok(())
+}
+
+/// What trust policies see of a wish. `inherited` is the source identity of whoever calls.
+fn describe(context: &mut Context, ask: &Ask, inherited: Option<&String>) {
+    context.set("sts:RoleSessionName", &ask.session);
+    context.set_tags("aws:RequestTag", &ask.tags);
+    if !ask.tags.is_empty() {
+        context.set_all("aws:TagKeys", ask.tags.keys().cloned().collect());
+    }
+    if !ask.transitive.is_empty() {
+        context.set_all("sts:TransitiveTagKeys", ask.transitive.iter().cloned().collect());
+    }
+    if let Some(identity) = ask.source_identity.as_ref().or(inherited) {
+        context.set("sts:SourceIdentity", identity);
+    }
+    if let Some(id) = &ask.external_id {
+        context.set("sts:ExternalId", id);
+    }
 }
 
 fn may(call: &Call<'_>, role: Option<&Role>, question: &Question<'_>, context: &Context) -> bool {
@@ -180,11 +194,11 @@ fn packed_percent(ask: &Ask, principal: &Principal) -> Result<usize, ApiError> {
 }
 
 fn answer(
+    name: &'static str,
     principal: &Principal,
     credentials: &Credentials,
     expires: OffsetDateTime,
     packed: usize,
-    source_identity: Option<&str>,
 ) -> Element {
     let credentials = Element::new("Credentials")
         .text("AccessKeyId", &credentials.access_key_id)
@@ -194,11 +208,11 @@ fn answer(
     let user = Element::new("AssumedRoleUser")
         .text("AssumedRoleId", principal.user_id())
         .text("Arn", principal.arn());
-    let mut result = Element::new("AssumeRoleResult").child(user).child(credentials);
+    let mut result = Element::new(name).child(user).child(credentials);
     if packed > 0 {
         result = result.text("PackedPolicySize", packed.to_string());
     }
-    match source_identity {
+    match &principal.source_identity {
         Some(identity) => result.text("SourceIdentity", identity),
         None => result,
     }

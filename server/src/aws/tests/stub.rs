@@ -66,6 +66,7 @@ async fn answer(State(stub): State<Stub>, method: Method, headers: HeaderMap, bo
     // STS has no header of its own; a stream is opened with a GET.
     let operation = match (target, &method) {
         ("", &Method::GET) => "Dial",
+        ("", _) if body.contains("Action=AssumeRoleWithWebIdentity") => "AssumeRoleWithWebIdentity",
         ("", _) => "AssumeRole",
         (target, _) => target,
     };
@@ -73,17 +74,21 @@ async fn answer(State(stub): State<Stub>, method: Method, headers: HeaderMap, bo
     let call = Call { operation: operation.to_owned(), key: key.unwrap_or_default().to_owned(), body };
     stub.calls.lock().unwrap().push(call.clone());
     let (status, text) = (stub.script)(&call);
-    let text = if text.is_empty() && call.operation == "AssumeRole" { assumed() } else { text };
+    let text = match call.operation.as_str() {
+        operation @ ("AssumeRole" | "AssumeRoleWithWebIdentity") if text.is_empty() => assumed(operation),
+        _ => text,
+    };
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amzn-requestid", "request-1")];
     (StatusCode::from_u16(status).unwrap(), headers, text).into_response()
 }
 
-fn assumed() -> String {
-    r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+fn assumed(operation: &str) -> String {
+    format!(
+        r#"<{operation}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{operation}Result>
     <Credentials><AccessKeyId>ROLEKEY</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
     <SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>
     <AssumedRoleUser><AssumedRoleId>AROA:anna</AssumedRoleId>
     <Arn>arn:aws:sts::111111111111:assumed-role/spaceport-user/anna</Arn></AssumedRoleUser>
-    </AssumeRoleResult></AssumeRoleResponse>"#
-        .to_owned()
+    </{operation}Result></{operation}Response>"#
+    )
 }

@@ -4,6 +4,7 @@ use super::{Address, Message, duration, ended};
 use crate::domain::access::{Action, Because};
 use crate::domain::ids::{AuditId, MalformedName};
 use crate::domain::ports::{AwsError, DialError};
+use crate::domain::role::{NoToken, RoleError};
 use crate::domain::space::SpaceState;
 use crate::domain::start::StartProblem;
 use crate::gateway::{FindError, OpenError};
@@ -176,15 +177,20 @@ fn record_away() -> Message {
         .next("try again in a minute. Open sessions go on.")
 }
 
-/// Why, and what to do.
+const SOON: &str = "try again in a minute.";
+const ADMIN: &str = "ask an admin to look at the gateway's log.";
+
+/// Why, and what to do. Each names the service that refused.
 fn aws(error: &AwsError) -> (String, &'static str) {
-    const SOON: &str = "try again in a minute.";
-    const ADMIN: &str = "ask an admin to look at the gateway's log.";
     match error {
-        AwsError::RoleDenied(_) => ("AWS does not let the gateway act as you.".to_owned(), ADMIN),
-        AwsError::RoleUnavailable(_) => ("AWS hands out no credentials right now.".to_owned(), SOON),
-        AwsError::AccessDenied { operation, .. } => (format!("AWS denied {operation} to your role."), ADMIN),
-        AwsError::Throttled(operation) => (format!("AWS takes no more {operation} right now."), SOON),
+        AwsError::Role(error) => role(error),
+        AwsError::AccessDenied { operation, .. } => (
+            format!("SageMaker denied {} to your AWS role.", bare(operation)),
+            "ask an admin: the role's policy must allow it.",
+        ),
+        AwsError::Throttled(operation) => {
+            (format!("SageMaker throttles {} right now.", bare(operation)), SOON)
+        }
         AwsError::LimitExceeded(words) => (
             format!("a limit of AWS is reached: \"{words}\"."),
             "try again later, or ask an admin to raise it.",
@@ -197,6 +203,55 @@ fn aws(error: &AwsError) -> (String, &'static str) {
         AwsError::Internal { operation, .. } => (format!("AWS failed at {operation}."), SOON),
         AwsError::Unreachable(_) => ("AWS could not be reached.".to_owned(), SOON),
     }
+}
+
+/// An operation without its service.
+fn bare(operation: &str) -> &str {
+    operation.split_once(':').map_or(operation, |(_, name)| name)
+}
+
+/// Why there is no AWS role to act in, and what to do.
+fn role(error: &RoleError) -> (String, &'static str) {
+    const AGAIN: &str = "sign in again on the gateway's page, then connect again.";
+    let (why, next) = match error {
+        RoleError::NoneFor(domain) => {
+            let why = "none of its roles is for one of your groups";
+            return (format!("no AWS role for you in {domain}: {why}."), "ask an admin.");
+        }
+        RoleError::Denied { role, .. } => {
+            let next =
+                "ask an admin: its trust policy must allow sts:TagSession and sts:SetSourceIdentity too.";
+            return (format!("AWS STS refused the role {role}."), next);
+        }
+        RoleError::NoToken(NoToken::NotSignedIn) => (
+            "this domain needs your own sign-in, and the gateway's file vouches for you.",
+            "ask an admin: this domain is for people who sign in on the gateway's page.",
+        ),
+        RoleError::NoToken(NoToken::Lapsed) => ("your sign-in is over, and AWS STS needs it.", AGAIN),
+        RoleError::NoToken(NoToken::ProviderAway) => {
+            ("your sign-in is over, and your identity provider cannot be reached to renew it.", SOON)
+        }
+        RoleError::NoToken(NoToken::Unreadable) => ("the gateway cannot reach its database.", SOON),
+        RoleError::TokenExpired(_) => ("AWS STS says that your sign-in is over.", AGAIN),
+        RoleError::TokenInvalid(_) => (
+            "AWS STS does not take your sign-in.",
+            "ask an admin: is the identity provider in IAM the one that you sign in with?",
+        ),
+        RoleError::TokenRejected(_) => ("your identity provider told AWS STS no.", AGAIN),
+        RoleError::ProviderAway(_) => ("AWS STS could not reach your identity provider.", SOON),
+        RoleError::TooLarge(_) => (
+            "your session's policy and tags are too large for AWS STS.",
+            "ask an admin: the tags that your sign-in carries must be fewer or shorter.",
+        ),
+        RoleError::MalformedPolicy(_) => ("AWS STS could not read the session's policy.", ADMIN),
+        RoleError::RegionDisabled(_) => {
+            ("AWS STS is switched off in this region.", "ask an admin to switch it on in IAM.")
+        }
+        RoleError::OwnCredentials(_) => ("AWS STS does not take the gateway's own credentials.", ADMIN),
+        RoleError::Throttled => ("AWS STS throttles the gateway right now.", SOON),
+        RoleError::Unavailable(_) => ("AWS STS hands out no credentials right now.", SOON),
+    };
+    (why.to_owned(), next)
 }
 
 fn dial(error: &DialError) -> String {

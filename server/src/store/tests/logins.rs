@@ -158,6 +158,36 @@ async fn a_refused_renewal_ends_standing_and_logins_and_a_new_login_restores_it(
 }
 
 #[tokio::test]
+async fn the_newest_login_has_the_id_token_and_a_renewal_replaces_it_under_its_lock() {
+    let world = World::new().await;
+    let anna = vouched("okta", "anna");
+    let user = sign_in(&world, &anna, COOKIE).await;
+    connect(&world, user).await;
+    let kept = async || {
+        let token = world.store().id_token(user, &sealing()).await.unwrap();
+        token.map(|token| token.expose_secret().to_owned())
+    };
+    assert_eq!(kept().await.as_deref(), Some("an id token"));
+    let (renewal, under_lock) = world.store().renewal_of(user, &sealing()).await.unwrap().unwrap();
+    assert_eq!(under_lock.expose_secret(), "an id token");
+    let other = world.store().due_renewal(at(7200), &sealing()).await.unwrap();
+    assert!(other.is_none(), "nobody else renews it meanwhile");
+    let fresh = Tokens { id_token: SecretString::from("another"), refresh_token: None };
+    renewal.renewed(&anna, at(7200), &fresh, &sealing(), at(10)).await.unwrap();
+    assert_eq!(kept().await.as_deref(), Some("another"));
+    // A renewal that brings no token leaves the one that there is.
+    let (renewal, _) = world.store().renewal_of(user, &sealing()).await.unwrap().unwrap();
+    assert_eq!(renewal.refresh_token.expose_secret(), "first");
+    let none = Tokens { id_token: SecretString::from(""), refresh_token: None };
+    renewal.renewed(&anna, at(7200), &none, &sealing(), at(20)).await.unwrap();
+    assert_eq!(kept().await.as_deref(), Some("another"));
+    let login = world.store().login(COOKIE, at(30), at(0)).await.unwrap().unwrap();
+    world.store().sign_out(login.id, &sealing(), &who(&world)).await.unwrap();
+    assert_eq!(kept().await, None, "who signs out takes the token along");
+    assert!(world.store().renewal_of(user, &sealing()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_key_is_one_persons_until_it_is_removed_or_lapses() {
     let world = World::new().await;
     let (anna, bo) = (

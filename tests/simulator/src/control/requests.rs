@@ -16,6 +16,15 @@ pub(super) struct NewProfile {
     pub(super) name: String,
 }
 
+/// An identity provider to register.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewProvider {
+    pub(super) account: String,
+    pub(super) url: String,
+    pub(super) client_ids: Vec<String>,
+}
+
 /// How many apps of an instance type may run at once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

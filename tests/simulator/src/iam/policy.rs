@@ -59,6 +59,7 @@ struct Statement {
     actions: Matcher,
     resources: Option<Matcher>,
     principals: Vec<String>,
+    federated: Vec<String>,
     conditions: Vec<Condition>,
 }
 
@@ -106,6 +107,12 @@ impl Policy {
             s.principals.iter().any(|named| named == "*" || principals.contains(&named.as_str()))
                 && s.covers(question, self.variables)
         }))
+    }
+
+    /// What this trust policy says to whoever has a token of an identity provider, by the provider's ARN.
+    pub(crate) fn trust_federated(&self, provider: &str, question: &Question<'_>) -> Option<Effect> {
+        let named = |s: &&Statement| s.federated.iter().any(|named| named == "*" || named == provider);
+        self.strongest(self.statements.iter().filter(named).filter(|s| s.covers(question, self.variables)))
     }
 
     fn strongest<'a>(&self, statements: impl Iterator<Item = &'a Statement>) -> Option<Effect> {
@@ -160,11 +167,11 @@ fn statement(value: &Value, kind: PolicyKind) -> Result<Statement, PolicyError> 
         return Err(PolicyError::Vendor);
     }
     let resources = matcher(object, "Resource", "NotResource")?;
-    let principals = object.get("Principal").map(principals).transpose()?;
+    let named = object.get("Principal").map(principals).transpose()?;
     match kind {
-        PolicyKind::Identity if principals.is_some() => return Err(PolicyError::Principal),
+        PolicyKind::Identity if named.is_some() => return Err(PolicyError::Principal),
         PolicyKind::Identity if resources.is_none() => return Err(PolicyError::NoResource),
-        PolicyKind::Trust if principals.is_none() || resources.is_some() => {
+        PolicyKind::Trust if named.is_none() || resources.is_some() => {
             return Err(PolicyError::Principal);
         }
         _ => {}
@@ -173,7 +180,8 @@ fn statement(value: &Value, kind: PolicyKind) -> Result<Statement, PolicyError> 
         return Err(PolicyError::Arn(odd.clone()));
     }
     let conditions = object.get("Condition").map(condition::parse).transpose()?.unwrap_or_default();
-    Ok(Statement { effect, actions, resources, principals: principals.unwrap_or_default(), conditions })
+    let (principals, federated) = named.unwrap_or_default();
+    Ok(Statement { effect, actions, resources, principals, federated, conditions })
 }
 
 fn is_arn_pattern(text: &str) -> bool {
@@ -189,12 +197,14 @@ fn matcher(object: &Object, plain: &str, inverted: &str) -> Result<Option<Matche
     }
 }
 
-fn principals(value: &Value) -> Result<Vec<String>, PolicyError> {
+/// The principals of a statement: those of AWS, and identity providers.
+fn principals(value: &Value) -> Result<(Vec<String>, Vec<String>), PolicyError> {
     match value {
-        Value::String(all) if all == "*" => Ok(vec![all.clone()]),
+        Value::String(all) if all == "*" => Ok((vec![all.clone()], vec![all.clone()])),
         Value::Object(kinds) => {
             known(kinds, &["AWS", "Service", "Federated"])?;
-            kinds.values().map(texts).collect::<Result<Vec<_>, _>>().map(|lists| lists.concat())
+            let of = |kind: &str| kinds.get(kind).map(texts).transpose().map(Option::unwrap_or_default);
+            Ok(([of("AWS")?, of("Service")?].concat(), of("Federated")?))
         }
         _ => Err(PolicyError::Syntax),
     }

@@ -1,4 +1,4 @@
-//! What AssumeRole is asked: the form of the Query protocol, and the rules of each parameter.
+//! What STS is asked for a role: the form of the Query protocol, and the rules of each parameter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,7 @@ impl Form {
     }
 }
 
-/// What AssumeRole was asked.
+/// What was asked.
 pub(super) struct Ask {
     pub(super) role_arn: String,
     pub(super) session: String,
@@ -71,15 +71,49 @@ pub(super) fn validation(message: String) -> ApiError {
     ApiError::new("ValidationError", message)
 }
 
-/// Reads the parameters.
+/// Reads the parameters of AssumeRole.
 pub(super) fn read(form: &mut Form) -> Result<Ask, ApiError> {
-    let mut need = |name: &str| {
-        form.take(name).ok_or_else(|| validation(format!(
-        "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
-        lower_first(name)
-    )))
-    };
-    let (role_arn, session) = (need("RoleArn")?, need("RoleSessionName")?);
+    let mut ask = common(form)?;
+    ask.source_identity = form.take("SourceIdentity");
+    if let Some(identity) = &ask.source_identity {
+        name_rule("sourceIdentity", identity, 64)?;
+        if identity.to_lowercase().starts_with("aws:") {
+            return Err(validation("SourceIdentity must not start with 'aws:'".to_owned()));
+        }
+    }
+    ask.tags = read_tags(form.members("Tags"))?;
+    ask.transitive = read_transitive(form.members("TransitiveTagKeys"), &ask.tags)?;
+    ask.external_id = form.take("ExternalId");
+    Ok(ask)
+}
+
+/// Reads the parameters of AssumeRoleWithWebIdentity, and the token: tags and source identity are in it.
+pub(super) fn read_web(form: &mut Form) -> Result<(Ask, String), ApiError> {
+    let ask = common(form)?;
+    let token = need(form, "WebIdentityToken")?;
+    if !(4..=20_000).contains(&token.len()) {
+        // The value is a secret: AWS does not repeat it either.
+        return Err(validation(
+            "1 validation error detected: Value at 'webIdentityToken' failed to satisfy constraint: \
+             Member must have length between 4 and 20000"
+                .to_owned(),
+        ));
+    }
+    Ok((ask, token))
+}
+
+fn need(form: &mut Form, name: &str) -> Result<String, ApiError> {
+    form.take(name).ok_or_else(|| {
+        validation(format!(
+            "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
+            lower_first(name)
+        ))
+    })
+}
+
+/// What every way to become a role takes.
+fn common(form: &mut Form) -> Result<Ask, ApiError> {
+    let (role_arn, session) = (need(form, "RoleArn")?, need(form, "RoleSessionName")?);
     name_rule("roleSessionName", &session, 64)?;
     let duration = form.take("DurationSeconds").unwrap_or_else(|| "3600".to_owned());
     let duration_s = duration.parse().map_err(|_| ApiError::new("MalformedInput", "DurationSeconds"))?;
@@ -89,15 +123,6 @@ pub(super) fn read(form: &mut Form) -> Result<Ask, ApiError> {
              Member must have value between 900 and 43200"
         )));
     }
-    let source_identity = form.take("SourceIdentity");
-    if let Some(identity) = &source_identity {
-        name_rule("sourceIdentity", identity, 64)?;
-        if identity.to_lowercase().starts_with("aws:") {
-            return Err(validation("SourceIdentity must not start with 'aws:'".to_owned()));
-        }
-    }
-    let tags = read_tags(form.members("Tags"))?;
-    let transitive = read_transitive(form.members("TransitiveTagKeys"), &tags)?;
     let policy_text = form.take("Policy");
     let policy_chars = policy_text.as_deref().map_or(0, |text| text.chars().count());
     if policy_chars > POLICY_CHARS {
@@ -111,10 +136,10 @@ pub(super) fn read(form: &mut Form) -> Result<Ask, ApiError> {
         role_arn,
         session,
         duration_s,
-        tags,
-        transitive,
-        source_identity,
-        external_id: form.take("ExternalId"),
+        tags: Tags::new(),
+        transitive: BTreeSet::new(),
+        source_identity: None,
+        external_id: None,
         policy: policy.map_err(|error| ApiError::new("MalformedPolicyDocument", error.to_string()))?,
         policy_chars,
     })
@@ -126,7 +151,7 @@ fn lower_first(name: &str) -> String {
 }
 
 /// What session names and source identities are made of.
-fn name_rule(member: &str, text: &str, max: usize) -> Result<(), ApiError> {
+pub(super) fn name_rule(member: &str, text: &str, max: usize) -> Result<(), ApiError> {
     let fits = text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c));
     if fits && (2..=max).contains(&text.chars().count()) {
         return Ok(());
@@ -137,7 +162,7 @@ fn name_rule(member: &str, text: &str, max: usize) -> Result<(), ApiError> {
     )))
 }
 
-fn read_tags(members: Vec<BTreeMap<String, String>>) -> Result<Tags, ApiError> {
+pub(super) fn read_tags(members: Vec<BTreeMap<String, String>>) -> Result<Tags, ApiError> {
     if members.len() > TAGS_MAX {
         return Err(validation(format!(
             "1 validation error detected: Value at 'tags' failed to satisfy constraint: \
@@ -168,7 +193,7 @@ fn read_tags(members: Vec<BTreeMap<String, String>>) -> Result<Tags, ApiError> {
     Ok(tags)
 }
 
-fn read_transitive(
+pub(super) fn read_transitive(
     members: Vec<BTreeMap<String, String>>,
     tags: &Tags,
 ) -> Result<BTreeSet<String>, ApiError> {

@@ -1,3 +1,5 @@
+mod web;
+
 use serde_json::json;
 
 use crate::fixture::{ACCOUNT, USER_ROLE};

@@ -127,8 +127,6 @@ fn another_port_is_written_out() {
 #[test]
 fn every_message_fits_the_screen() {
     let aws = [
-        AwsError::RoleDenied(String::new()),
-        AwsError::RoleUnavailable(String::new()),
         AwsError::AccessDenied { operation: "sagemaker:StartSession", message: String::new() },
         AwsError::Throttled("sagemaker:StartSession"),
         AwsError::LimitExceeded("x ".repeat(300)),
@@ -138,6 +136,25 @@ fn every_message_fits_the_screen() {
         AwsError::Internal { operation: "sagemaker:StartSession", message: String::new() },
         AwsError::Unreachable(String::new()),
     ];
+    let roles = [
+        RoleError::NoneFor("research".parse().unwrap()),
+        RoleError::NoToken(NoToken::NotSignedIn),
+        RoleError::NoToken(NoToken::Lapsed),
+        RoleError::NoToken(NoToken::ProviderAway),
+        RoleError::NoToken(NoToken::Unreadable),
+        RoleError::Denied { role: "r".repeat(64), message: String::new() },
+        RoleError::TokenExpired(String::new()),
+        RoleError::TokenInvalid(String::new()),
+        RoleError::TokenRejected(String::new()),
+        RoleError::ProviderAway(String::new()),
+        RoleError::TooLarge(String::new()),
+        RoleError::MalformedPolicy(String::new()),
+        RoleError::RegionDisabled(String::new()),
+        RoleError::OwnCredentials(String::new()),
+        RoleError::Throttled,
+        RoleError::Unavailable(String::new()),
+    ];
+    let aws = aws.into_iter().chain(roles.map(AwsError::Role));
     let dial = [
         DialError::ForeignHost(String::new()),
         DialError::Refused(403),
@@ -145,7 +162,7 @@ fn every_message_fits_the_screen() {
         DialError::NoHandshake(30),
         DialError::Unsupported("\u{7}KMSEncryption".to_owned()),
     ];
-    let errors = aws.into_iter().map(OpenError::Aws).chain(dial.into_iter().map(OpenError::Dial)).chain([
+    let errors = aws.map(OpenError::Aws).chain(dial.into_iter().map(OpenError::Dial)).chain([
         OpenError::NotRunning(SpaceState::Stopped),
         OpenError::StartTimedOut { waited_s: 600 },
         OpenError::SpaceSsh("no banner".to_owned()),
