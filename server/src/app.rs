@@ -144,6 +144,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         replica,
         web: config.web.as_ref(),
         providers: &config.providers,
+        approval: &config.ssh.approval,
         domains: &config.domains,
     };
     let identity = Identity::start(identity_parts, &config.people).await?;

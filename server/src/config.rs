@@ -18,6 +18,7 @@
 //!
 //! Other variables are none of ours, even with our prefix: Kubernetes sets such ones for a service of our name.
 
+pub mod approval;
 pub mod certificates;
 pub mod domains;
 mod fault;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};

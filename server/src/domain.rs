@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod approval;
 pub mod audit;
 pub mod bytes;
 pub mod chain;
@@ -15,6 +16,7 @@ pub mod rate;
 pub mod record;
 pub mod refusals;
 pub mod space;
+pub mod span;
 pub mod start;
 pub mod streams;
 #[cfg(test)]

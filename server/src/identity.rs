@@ -2,6 +2,7 @@
 //!
 //! What is *not* here: what a person may do with a space (`domain::access`), pages (`web`), and SSH itself (`ssh`).
 
+mod approvals;
 pub mod certificates;
 mod certify;
 mod claims;
@@ -21,12 +22,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
 pub use self::certify::CertifyError;
 pub use self::keys::{AddKeyError, MyKey};
 pub use self::logins::MyLogin;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
 
+use self::approvals::Approvals;
 use self::certificates::Claim;
 use self::people::People;
 use self::providers::Providers;
@@ -70,6 +73,8 @@ pub struct Parts<'a> {
     pub web: Option<&'a Web>,
     /// The providers that people sign in with.
     pub providers: &'a [Provider],
+    /// Whether a browser may approve a key.
+    pub approval: &'a config::Approval,
     /// The domains, for whose user profile is whose.
     pub domains: &'a [Domain],
 }
@@ -93,6 +98,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     replica: ReplicaId,
     providers: Option<Providers>,
+    /// Nothing where nobody can approve a key.
+    approvals: Option<Approvals>,
     /// How often sign-ins are begun, and who came back from one that never was.
     sign_ins: Mutex<Turns>,
     strangers: Mutex<Refusals>,
@@ -113,7 +120,9 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn start(parts: Parts<'_>, listed: &config::People) -> Result<Self, IdentityError> {
-        let Parts { store, sealing, clock, replica, web, providers, domains } = parts;
+        let Parts { store, sealing, clock, replica, web, providers, approval, domains } = parts;
+        let site = web.filter(|_| !providers.is_empty()).map(|web| &web.public_url);
+        let approvals = Approvals::open(&store, &sealing, site, approval).await?;
         let providers = web
             .map(|web| Providers::new(providers, web.public_url.clone(), Arc::clone(&clock)))
             .transpose()?;
@@ -123,6 +132,7 @@ impl Identity {
             clock,
             replica,
             providers,
+            approvals,
             sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),
             strangers: Mutex::default(),
             idle: web.map_or(Duration::ZERO, |web| web.idle),
@@ -162,6 +172,12 @@ impl Identity {
     #[must_use]
     pub fn user_for_key(&self, key: &PublicKey) -> Option<Arc<User>> {
         self.inner.people.borrow().by_key(key, self.inner.clock.now())
+    }
+
+    /// Whose key this is or, if it has lapsed meanwhile, was: for connections that it let in.
+    #[must_use]
+    pub fn owner_of_key(&self, key: &PublicKey) -> Option<Arc<User>> {
+        self.inner.people.borrow().owner(key)
     }
 
     /// The user with this row, as known now.

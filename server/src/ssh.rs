@@ -39,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::admission::Admission;
 use self::backoff::{Backoff, Pace};
 use crate::config;
 use crate::domain::ports::Clock;
@@ -99,6 +100,8 @@ struct Shared {
     refusals: Mutex<Refusals>,
     backoff: Mutex<Backoff>,
     handshakes: Mutex<Turns>,
+    /// Places for clients that wait for an approval.
+    approvals: Admission,
 }
 
 impl Ssh {
@@ -109,6 +112,15 @@ impl Ssh {
             parts;
         let pace = Pace { free: settings.failures_free, longest: settings.backoff_longest };
         let handshakes = Turns::new(settings.handshakes_per_s_per_source, Duration::from_secs(1));
+        let approvals = Admission::patient(
+            settings.approval.max_pending as usize,
+            settings.approval.max_pending_per_source as usize,
+        );
+        let config = algorithms::server_config(
+            host_keys,
+            settings.login_grace + auth::LONGEST_APPROVAL,
+            identity.approves_without_key(),
+        );
         let shared = Shared {
             gateway,
             identity,
@@ -122,10 +134,11 @@ impl Ssh {
             settings,
             flow,
             budget,
-            config: Arc::new(algorithms::server_config(host_keys)),
+            config: Arc::new(config),
             refusals: Mutex::default(),
             backoff: Mutex::new(Backoff::new(pace)),
             handshakes: Mutex::new(handshakes),
+            approvals,
         };
         Self { shared: Arc::new(shared) }
     }

@@ -3,6 +3,7 @@
 //! What is *not* here: rules (`domain`), who calls when (`jobs`, `gateway`), and secrets in the clear.
 
 mod apply;
+pub mod approvals;
 pub mod audit;
 pub mod chain;
 pub mod control;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
+mod approval;
 mod architecture;
 mod audit;
 mod aws_side;

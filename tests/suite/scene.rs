@@ -57,7 +57,7 @@ impl Scene {
 
     pub(crate) async fn with(setting: Setting) -> Result<Self> {
         // The address must be known before either of the two is there.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let site = format!("{}://localhost:{port}", setting.scheme);
         let people =
             [account("anna", &["ml"]), account("ada", &["ml", "platform"]), account("oskar", &["hr"])];
@@ -122,6 +122,17 @@ impl Scene {
         let count = self.world.value(kinds).await?;
         Ok(count.context("a count")?.parse()?)
     }
+}
+
+/// A port that nobody listens on, below those that the system gives to connections: it stays free until it is used.
+pub(crate) fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = u16::try_from(20_000 + uuid::Uuid::new_v4().as_u128() % 12_000)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no port is free")
 }
 
 /// Pictures of pages, on a phone and on a desk, by day and by night. With `SPACEPORT_SCREENSHOTS` they are kept there.

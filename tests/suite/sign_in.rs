@@ -254,7 +254,8 @@ async fn an_admin_ends_a_session_on_the_page_and_others_find_no_such_page() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_checked_named_removed_and_nobody_elses() -> Result<()> {
-    let scene = Scene::new().await?;
+    let gateway = "[ssh.approval]\nenabled = false\n".to_owned();
+    let scene = Scene::with(Setting { gateway, ..Setting::default() }).await?;
     let (laptop, anna) = scene.laptop("anna").await?;
     let keys = scene.page("/keys");
     let add = async |visitor: &Visitor, key: &str| -> Result<Page> {

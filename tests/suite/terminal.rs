@@ -1,5 +1,6 @@
 //! An interactive shell, in tmux, as a person sees it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,7 +20,10 @@ pub(crate) struct Screen {
 impl Screen {
     /// Opens a window that runs a command.
     pub(crate) async fn open(world: &World, command: &str) -> Result<Self> {
-        let screen = Self { socket: world.folder().join("tmux").display().to_string() };
+        // Each has a server of its own: one that ends would take a window along that has just been opened.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let socket = world.folder().join(format!("tmux-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let screen = Self { socket: socket.display().to_string() };
         screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command]).await?;
         Ok(screen)
     }

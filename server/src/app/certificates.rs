@@ -64,6 +64,7 @@ pub async fn issue(source: ConfigSource, user: &str, key: &Path) -> Result<()> {
         replica: ReplicaId::generate(),
         web: None,
         providers: &[],
+        approval: &config.ssh.approval,
         domains: &config.domains,
     };
     let identity = Identity::start(parts, &config.people).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::approval::Approval;
 use super::certificates::Certificates;
 use super::reader::Section;
 use crate::domain::network::Network;
@@ -43,6 +44,8 @@ pub struct Ssh {
     pub max_channels_per_connection: u32,
     /// Whose certificates are taken.
     pub certificates: Certificates,
+    /// Whether a browser may approve a key.
+    pub approval: Approval,
 }
 
 impl Ssh {
@@ -75,6 +78,7 @@ impl Ssh {
             max_connections: section.count("max_connections", 1..=100_000, 2_000),
             max_channels_per_connection: section.count("max_channels_per_connection", 1..=1_000, 64),
             certificates: Certificates::read(section.section("certificates")),
+            approval: Approval::read(section.section("approval")),
         };
         section.finish();
         settings

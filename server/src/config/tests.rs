@@ -92,6 +92,7 @@ fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     assert_eq!(text_of(&spelt_out), text_of(&plain));
     assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);
     assert_eq!(spelt_out.ssh.login_grace, plain.ssh.login_grace);
+    assert_eq!(format!("{:?}", spelt_out.ssh.approval), format!("{:?}", plain.ssh.approval));
     assert_eq!(spelt_out.domains[0].upload, plain.domains[0].upload);
 }
 

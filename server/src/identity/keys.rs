@@ -1,5 +1,6 @@
 //! The SSH keys that people add themselves.
 
+use russh::keys::{Algorithm, HashAlg, PublicKey};
 use time::OffsetDateTime;
 use tracing::info;
 
@@ -13,7 +14,7 @@ use crate::store::people::AddedKey;
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 60;
 /// Keys that one person may have.
-const MOST_KEYS: usize = 50;
+pub(super) const MOST_KEYS: usize = 50;
 
 /// Why a key was not added. `Display` is what the person reads.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,8 @@ pub struct MyKey {
     pub fingerprint: String,
     /// Since when.
     pub added_at: OffsetDateTime,
+    /// From where it was added: for an approved key, where its client connected from.
+    pub added_from: String,
     /// Until when, if not for ever.
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -70,6 +73,7 @@ impl Identity {
                 name: key.name,
                 fingerprint: key.fingerprint,
                 added_at: key.added_at,
+                added_from: key.added_from,
                 expires_at: key.expires_at,
             })
             .collect())
@@ -100,13 +104,11 @@ impl Identity {
         }
         let comment = key.key.comment().to_string();
         let name = [name.trim(), comment.trim(), "key"].into_iter().find(|name| !name.is_empty());
-        let name: String =
-            name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
-        let mut bare = key.key.clone();
-        bare.set_comment("");
-        let line = bare.to_openssh().map_err(|error| AddKeyError::NoKey(error.to_string()))?;
+        let name = shortened(name.unwrap_or_default());
+        let written = written(&key.key).ok_or_else(|| AddKeyError::NoKey("it cannot be written".to_owned()));
+        let (line, fingerprint) = written?;
         let change = self.change_by(who, visitor);
-        let words = (line.trim(), key.fingerprint.as_str(), name.as_str());
+        let words = (line.as_str(), fingerprint.as_str(), name.as_str());
         match self.inner.store.add_key(who.user.id, words, None, &change).await? {
             AddedKey::Added(id) => {
                 info!(user.name = %who.user.name, key.fingerprint = key.fingerprint, "key added");
@@ -134,5 +136,30 @@ impl Identity {
             self.read().await?;
         }
         Ok(removed)
+    }
+}
+
+/// A key as it is kept: one line without a comment, and its fingerprint.
+pub(super) fn written(key: &PublicKey) -> Option<(String, String)> {
+    let mut bare = key.clone();
+    bare.set_comment("");
+    let line = bare.to_openssh().ok()?;
+    Some((line.trim().to_owned(), key.fingerprint(HashAlg::Sha256).to_string()))
+}
+
+/// A key's name as it is kept.
+pub(super) fn shortened(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
+}
+
+/// A key's kind, as people call it.
+pub(super) fn kind(key: &PublicKey) -> String {
+    match key.algorithm() {
+        Algorithm::Ed25519 => "Ed25519".to_owned(),
+        Algorithm::Ecdsa { .. } => "ECDSA".to_owned(),
+        Algorithm::Rsa { .. } => "RSA".to_owned(),
+        Algorithm::SkEd25519 => "Ed25519 on a security key".to_owned(),
+        Algorithm::SkEcdsaSha2NistP256 => "ECDSA on a security key".to_owned(),
+        other => other.to_string(),
     }
 }

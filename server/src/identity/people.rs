@@ -74,6 +74,11 @@ impl People {
         held.until.is_none_or(|until| now < until).then(|| Arc::clone(&held.user))
     }
 
+    /// The same, also after the key has lapsed.
+    pub(super) fn owner(&self, key: &PublicKey) -> Option<Arc<User>> {
+        self.by_key.get(key.key_data()).map(|held| Arc::clone(&held.user))
+    }
+
     pub(super) fn by_id(&self, id: UserId) -> Option<Arc<User>> {
         self.by_id.get(&id).cloned()
     }
@@ -192,6 +197,7 @@ mod tests {
             fingerprint: String::new(),
             name: String::new(),
             added_at: NOW,
+            added_from: String::new(),
             expires_at,
         }
     }
@@ -225,6 +231,7 @@ mod tests {
         assert_eq!(user.role, Role::Admin);
         assert_eq!(user.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["okta/ml"]);
         assert_eq!(people.by_key(&offered(ONE), NOW), None);
+        assert_eq!(people.owner(&offered(ONE)).unwrap().id, user.id, "who is in stays in");
     }
 
     #[test]

@@ -250,11 +250,16 @@ impl Identity {
     }
 
     pub(super) fn change(&self, visitor: &Visitor) -> Change {
+        self.change_at(visitor.address)
+    }
+
+    /// A change by somebody who is known by their address only.
+    pub(super) fn change_at(&self, address: IpAddr) -> Change {
         Change {
             replica: self.inner.replica,
             actor: None,
-            called: visitor.address.to_string(),
-            address: visitor.address,
+            called: address.to_string(),
+            address,
             at: self.inner.clock.now(),
         }
     }

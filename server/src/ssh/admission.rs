@@ -17,6 +17,7 @@ const GIVES_WAY: Duration = Duration::from_secs(10);
 pub(super) struct Admission {
     in_all: usize,
     per_source: usize,
+    gives_way: Duration,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -45,7 +46,12 @@ pub(super) struct Place {
 
 impl Admission {
     pub(super) fn new(in_all: usize, per_source: usize) -> Self {
-        Self { in_all, per_source, waiting: Arc::default() }
+        Self { in_all, per_source, gives_way: GIVES_WAY, waiting: Arc::default() }
+    }
+
+    /// The same where nobody gives way: who waits for a person must be let wait.
+    pub(super) fn patient(in_all: usize, per_source: usize) -> Self {
+        Self { gives_way: Duration::MAX, ..Self::new(in_all, per_source) }
     }
 
     /// A place for a connection from there, if there is one.
@@ -58,7 +64,8 @@ impl Admission {
         if let Some(strangers) = waiting.per_source.get_mut(&source)
             && strangers.len() >= self.per_source
         {
-            let oldest = strangers.pop_front_if(|oldest| now.saturating_sub(oldest.since) >= GIVES_WAY)?;
+            let oldest =
+                strangers.pop_front_if(|oldest| now.saturating_sub(oldest.since) >= self.gives_way)?;
             oldest.gives_way.cancel();
         }
         waiting.in_all += 1;
@@ -135,5 +142,13 @@ mod tests {
         assert!(door.admit(address("192.0.2.1"), at(11)).is_none(), "and its end frees no other");
         drop((second, newcomer));
         assert!(door.admit(address("192.0.2.1"), at(11)).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_person_gives_way_to_nobody() {
+        let door = Admission::patient(10, 1);
+        let first = door.admit(address("192.0.2.1"), ZERO).unwrap();
+        assert!(door.admit(address("192.0.2.1"), Duration::from_secs(200)).is_none());
+        assert!(!first.gives_way.is_cancelled());
     }
 }

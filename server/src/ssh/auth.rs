@@ -1,4 +1,6 @@
-//! Who a client is: its key or its certificate, once it has signed with it. Nothing else is taken.
+//! Who a client is: its key or its certificate, once it has signed with it. An unknown key may be approved meanwhile.
+
+mod approval;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,12 +12,18 @@ use tracing::info;
 
 use super::client::{Client, Credential, Proven};
 use super::connection::{Attempts, UNKNOWN_KEY, lock};
-use super::{Shared, algorithms, messages};
+use super::messages::{self, Message};
+use super::socket::Greeting;
+use super::{Shared, algorithms};
 use crate::domain::access::{Because, stands};
 use crate::domain::ids::ConnectionId;
 use crate::domain::user::User;
 use crate::gateway::Connection;
 use crate::identity::certificates::Permits;
+
+use self::approval::Stage;
+
+pub(super) use self::approval::LONGEST as LONGEST_APPROVAL;
 
 /// The longest version line that is kept of a client.
 const VERSION_LEN: usize = 128;
@@ -38,8 +46,12 @@ pub(super) struct Login {
     id: ConnectionId,
     address: IpAddr,
     attempts: Arc<Attempts>,
+    greeting: Arc<Greeting>,
     /// Whether a refusal was held back already.
     waited: bool,
+    /// The first unknown key that has signed: what a person may approve.
+    signed: Option<PublicKey>,
+    stage: Stage,
     proven: Option<Proof>,
 }
 
@@ -49,8 +61,19 @@ impl Login {
         id: ConnectionId,
         address: IpAddr,
         attempts: Arc<Attempts>,
+        greeting: Arc<Greeting>,
     ) -> Self {
-        Self { shared, id, address, attempts, waited: false, proven: None }
+        Self {
+            shared,
+            id,
+            address,
+            attempts,
+            greeting,
+            waited: false,
+            signed: None,
+            stage: Stage::Fresh,
+            proven: None,
+        }
     }
 
     /// The connection.
@@ -76,7 +99,7 @@ impl Login {
     pub(super) fn offered(&self, login: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         match self.user(key, algorithm) {
             Ok(_) => Auth::Accept,
-            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() => {
+            Err(UNKNOWN_KEY) if self.shared.certificates.are_taken() || self.could_be_approved(key) => {
                 // Noted now: a client may leave it at asking.
                 self.attempts.note(login, fingerprint(key), UNKNOWN_KEY);
                 Auth::Accept
@@ -98,7 +121,12 @@ impl Login {
                 });
                 Auth::Accept
             }
-            Err(why) => self.refuse(login, key, why),
+            Err(why) => {
+                if why == UNKNOWN_KEY && self.could_be_approved(key) {
+                    self.signed = Some(key.clone());
+                }
+                self.refuse(login, key, why)
+            }
         }
     }
 
@@ -137,20 +165,14 @@ impl Login {
         self.refuse(login, &key, why)
     }
 
-    /// The dialogue in which a client that has no key of ours is told what to do. It asks nothing and admits nobody.
-    pub(super) fn dialogue(&self, answered: bool) -> Auth {
-        if answered {
-            // Without the dialogue among the methods, clients do not come back to it.
-            let methods = MethodSet::from(&[MethodKind::PublicKey][..]);
-            return Auth::Reject { proceed_with_methods: Some(methods), partial_success: false };
-        }
-        let words = match self.attempts.last() {
+    /// What a client is told that has no key of ours and that nobody is to approve.
+    fn words(&self) -> Message {
+        match self.attempts.last() {
             (_, SUSPENDED) => messages::suspended(),
             (_, LAPSED) => messages::lapsed(&self.shared.address),
             (key, UNKNOWN_KEY | "") => messages::unknown_key(key.as_deref(), &self.shared.address),
             (key, why) => messages::not_taken(why, key.as_deref()),
-        };
-        Auth::Partial { name: "".into(), instructions: words.render("\n").into(), prompts: Vec::new().into() }
+        }
     }
 
     /// The client that has proved who it is; nothing if russh lets somebody in whom we did not.

@@ -130,10 +130,12 @@ pub(super) struct Client {
 /// What a client logged in with.
 #[derive(Debug, Clone)]
 pub(super) enum Credential {
-    /// A key that is the person's for as long as it is listed.
+    /// A key that is the person's for as long as it is listed. When it lapses counts at the login.
     Key(PublicKey),
     /// A certificate: its time counts at the login, the person's standing ever after.
     Certificate,
+    /// A person's approval of this connection alone; their standing counts ever after.
+    Approval,
 }
 
 /// What a client proved, and the connection it did so on.
@@ -314,8 +316,8 @@ impl Client {
     /// Why the person must go, if they must.
     pub(super) fn must_go(&self) -> Option<Because> {
         let user = match &self.credential {
-            Credential::Key(key) => self.shared.identity.user_for_key(key),
-            Credential::Certificate => self.shared.identity.user(self.user.id),
+            Credential::Key(key) => self.shared.identity.owner_of_key(key),
+            Credential::Certificate | Credential::Approval => self.shared.identity.user(self.user.id),
         };
         match user {
             Some(user) if user.id != self.user.id => Some(Because::NoLongerAUser),

@@ -9,15 +9,16 @@ use russh::server::{RunningSession, run_stream};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::admission::Place;
 use super::auth::Login;
 use super::client::Client;
 use super::handler::Handler;
 use super::messages::{self, Message};
-use super::socket::Cuttable;
+use super::socket::{self, Cuttable, Greeting};
 use super::{Shared, listener};
+use crate::domain::approval::{ApprovalId, ApprovalState};
 use crate::domain::ids::ConnectionId;
 use crate::domain::refusals::Refusal;
 use crate::gateway::flow::Windows;
@@ -33,12 +34,26 @@ pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
 /// What has been tried on a connection that has not authenticated.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<Refusal>);
+pub(super) struct Attempts {
+    refusal: Mutex<Refusal>,
+    waiting: Mutex<Waiting>,
+    /// Cancelled once it has asked for an approval: then it waits elsewhere than at the door.
+    asked: CancellationToken,
+}
+
+/// What a connection waits for that asked for an approval.
+#[derive(Default)]
+struct Waiting {
+    /// The approval, until its end is written down.
+    approval: Option<ApprovalId>,
+    /// Until when it may wait, in `Clock::elapsed`.
+    until: Duration,
+}
 
 impl Attempts {
     /// Remembers a key that was refused.
     pub(super) fn note(&self, login: &str, key: String, why: &'static str) {
-        let mut refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusal = lock(&self.refusal);
         refusal.tried = messages::clean(login);
         // A client that tries a certificate and then its bare key is to hear of the certificate.
         if refusal.why.is_empty() || why != UNKNOWN_KEY {
@@ -51,13 +66,24 @@ impl Attempts {
 
     /// The last key that was refused, and why.
     pub(super) fn last(&self) -> (Option<String>, &'static str) {
-        let refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = lock(&self.refusal);
         (refusal.keys.last().cloned(), refusal.why)
+    }
+
+    /// The client waits for an approval, until then at the longest.
+    pub(super) fn wait_for(&self, approval: ApprovalId, until: Duration) {
+        *lock(&self.waiting) = Waiting { approval: Some(approval), until };
+        self.asked.cancel();
+    }
+
+    /// How the approval ended is written down.
+    pub(super) fn settled(&self) {
+        lock(&self.waiting).approval = None;
     }
 
     /// What to report, if anything was tried.
     fn take(&self) -> Option<Refusal> {
-        let refusal = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let refusal = std::mem::take(&mut *lock(&self.refusal));
         (!refusal.keys.is_empty()).then_some(refusal)
     }
 }
@@ -96,10 +122,14 @@ pub(super) async fn serve(
     let windows = Windows::new(shared.flow.clone(), shared.budget.clone());
     let cut = CancellationToken::new();
     let _cut = cut.clone().drop_guard();
-    let socket = windows.socket(Cuttable::new(stream, cut.clone()));
+    if let Err(error) = socket::watch(&stream) {
+        debug!(connection.id = %id, %error, "nobody notices when the client vanishes");
+    }
+    let greeting = Arc::new(Greeting::default());
+    let socket = windows.socket(Cuttable::new(stream, cut.clone(), greeting.clone()));
     let attempts = Arc::new(Attempts::default());
     let (welcome, welcomed) = oneshot::channel();
-    let login = Login::new(shared.clone(), id, address, attempts.clone());
+    let login = Login::new(shared.clone(), id, address, attempts.clone(), greeting);
     let handler = Handler::new(login, windows, welcome);
     let turn = lock(&shared.handshakes).wait(address, shared.clock.elapsed());
     let login = async {
@@ -113,15 +143,47 @@ pub(super) async fn serve(
     };
     let outcome: Result<(RunningSession<Handler>, Arc<Client>), NotIn> = tokio::select! {
         outcome = login => outcome,
-        () = shared.clock.sleep(shared.settings.login_grace) => Err(NotIn::Late),
-        () = place.gives_way.cancelled() => Err(NotIn::GaveWay),
+        () = late(&shared, &attempts) => Err(NotIn::Late),
+        () = gives_way(place, &attempts) => Err(NotIn::GaveWay),
         () = end.cancelled() => Err(NotIn::Ending),
         () = drain.cancelled() => Err(NotIn::Ending),
     };
-    drop(place);
+    unanswered(&shared, address, &attempts).await;
     match outcome {
         Ok((running, client)) => attend(&client, running, &drain, &end).await,
         Err(why) => turned_away(&shared, id, address, attempts.take(), &why).await,
+    }
+}
+
+/// Completes when a client has taken too long to log in. While it waits for an approval it has longer.
+async fn late(shared: &Shared, attempts: &Attempts) {
+    let grace = shared.clock.elapsed() + shared.settings.login_grace;
+    loop {
+        let until = lock(&attempts.waiting).until.max(grace);
+        let left = until.saturating_sub(shared.clock.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        shared.clock.sleep(left).await;
+    }
+}
+
+/// Completes when a client is to give its place at the door to another. Once it waits for an approval, it has given it
+/// up and taken one of those that are counted for that.
+async fn gives_way(place: Place, attempts: &Attempts) {
+    tokio::select! {
+        () = place.gives_way.cancelled() => return,
+        () = attempts.asked.cancelled() => drop(place),
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Ends the approval that a client asked for and has not used.
+async fn unanswered(shared: &Shared, address: std::net::IpAddr, attempts: &Attempts) {
+    let Some(id) = lock(&attempts.waiting).approval.take() else { return };
+    let because = "the client went away";
+    if let Err(error) = shared.identity.end_approval(&id, address, ApprovalState::Left, because).await {
+        warn!(approval.id = %id, %error, "the end of an approval was not written down");
     }
 }
 

@@ -1,5 +1,5 @@
 //! russh's callbacks. Each answers at once: whatever takes time goes to a task, since one slow callback would stop
-//! every channel of the connection. Only refusals of a login may wait: before it there is no channel.
+//! every channel of the connection. Only refusals of a login and its dialogue may wait: before it there is no channel.
 
 use std::sync::Arc;
 
@@ -99,11 +99,12 @@ impl Callbacks for Handler {
 
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
-        _user: &str,
+        user: &str,
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.login.dialogue(response.is_some()))
+        // What was typed is no secret, and of no use.
+        Ok(self.login.dialogue(user, response.is_some()).await)
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {

@@ -3,6 +3,7 @@
 //! What happened, why, what to do, each on its own line; at most 80 columns of plain ASCII. Text that came from
 //! elsewhere loses its control characters, so that nobody can paint over somebody's screen.
 
+mod approval;
 mod commands;
 mod ended;
 mod refused;
@@ -17,6 +18,11 @@ use crate::domain::start::StartStep;
 use crate::gateway::Progress;
 use crate::gateway::flow::Cut;
 
+pub(super) use crate::domain::span::shown as duration;
+pub(super) use approval::{
+    approval_denied, approval_void, approve, approve_question, approved, nobody_approved, not_bound,
+    not_yet_approved,
+};
 pub(super) use commands::{config_block, help, no_such_command, spaces, whoami};
 pub(super) use ended::{ended, notice};
 pub(super) use refused::{
@@ -153,15 +159,6 @@ pub(super) fn no_agent(why: &str) -> Message {
 /// Where a remote forward that was granted in advance did not come about.
 pub(super) fn no_remote_forward(address: &str, port: u32, why: &Message) -> Message {
     Message::new(format!("the remote forward of {address}:{port} does not work.")).why(why.headline())
-}
-
-/// `1 min 49 s`.
-pub(super) fn duration(seconds: u64) -> String {
-    match (seconds / 60, seconds % 60) {
-        (0, s) => format!("{s} s"),
-        (m, 0) => format!("{m} min"),
-        (m, s) => format!("{m} min {s} s"),
-    }
 }
 
 /// `14:44 UTC`: a server does not know a terminal's zone, so it names its own.

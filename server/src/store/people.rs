@@ -48,6 +48,8 @@ pub struct KnownKey {
     pub name: String,
     /// Since when it counts.
     pub added_at: OffsetDateTime,
+    /// From where it was added: for an approved key, where its client connected from.
+    pub added_from: String,
     /// Until when, if not for ever.
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -120,8 +122,8 @@ impl Store {
     /// When they cannot be read.
     pub async fn known_keys(&self) -> Result<Vec<KnownKey>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT id, user_id, public_key, fingerprint, name, added_at, expires_at
-             FROM keys WHERE removed_at IS NULL ORDER BY added_at"
+            r#"SELECT id, user_id, public_key, fingerprint, name, added_at, host(added_from) AS "added_from!", expires_at
+               FROM keys WHERE removed_at IS NULL ORDER BY added_at"#
         )
         .fetch_all(&self.pool)
         .await?;
@@ -132,6 +134,7 @@ impl Store {
             fingerprint: row.fingerprint,
             name: row.name,
             added_at: row.added_at,
+            added_from: row.added_from,
             expires_at: row.expires_at,
         });
         Ok(keys.collect())
@@ -149,49 +152,21 @@ impl Store {
         change: &Change,
     ) -> Result<AddedKey, StoreError> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query!(
-            "UPDATE keys SET removed_at = expires_at
-             WHERE fingerprint = $1 AND removed_at IS NULL AND expires_at <= $2",
-            fingerprint,
-            change.at,
-        )
-        .execute(&mut *tx)
-        .await?;
-        let id = KeyId::generate();
-        let added = sqlx::query!(
-            "INSERT INTO keys (id, user_id, fingerprint, public_key, name, added_at, added_from, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, ($7::text)::inet, $8)
-             ON CONFLICT (fingerprint) WHERE removed_at IS NULL DO NOTHING",
-            id.uuid(),
-            user.uuid(),
-            fingerprint,
-            public_key,
-            &*plain(name),
-            change.at,
-            change.address.to_string(),
-            expires_at,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if added.rows_affected() == 0 {
-            let owner = sqlx::query_scalar!(
-                "SELECT user_id FROM keys WHERE fingerprint = $1 AND removed_at IS NULL",
-                fingerprint
-            )
-            .fetch_optional(&mut *tx)
-            .await?;
-            let yours = owner == Some(user.uuid());
-            if !yours {
+        let added = insert_key(&mut tx, user, (public_key, fingerprint, name), expires_at, change).await?;
+        match added {
+            AddedKey::Added(_) => {}
+            AddedKey::AlreadyYours => return Ok(added),
+            AddedKey::SomebodyElses => {
                 let detail = json!({ "fingerprint": fingerprint, "because": "it is somebody else's" });
                 audit(&mut tx, change, "key.refused", Some(false), detail).await?;
                 tx.commit().await?;
+                return Ok(added);
             }
-            return Ok(if yours { AddedKey::AlreadyYours } else { AddedKey::SomebodyElses });
         }
         let detail = json!({ "fingerprint": fingerprint, "name": name, "address": change.address });
         audit(&mut tx, change, "key.added", Some(true), detail).await?;
         finish(tx).await?;
-        Ok(AddedKey::Added(id))
+        Ok(added)
     }
 
     /// Writes an audit row that belongs to no change: a refusal.
@@ -229,6 +204,50 @@ impl Store {
         finish(tx).await?;
         Ok(true)
     }
+}
+
+/// Makes a key a person's. A key that lapsed gives way.
+pub(super) async fn insert_key(
+    on: &mut PgConnection,
+    user: UserId,
+    (public_key, fingerprint, name): (&str, &str, &str),
+    expires_at: Option<OffsetDateTime>,
+    change: &Change,
+) -> Result<AddedKey, StoreError> {
+    sqlx::query!(
+        "UPDATE keys SET removed_at = expires_at
+             WHERE fingerprint = $1 AND removed_at IS NULL AND expires_at <= $2",
+        fingerprint,
+        change.at,
+    )
+    .execute(&mut *on)
+    .await?;
+    let id = KeyId::generate();
+    let added = sqlx::query!(
+        "INSERT INTO keys (id, user_id, fingerprint, public_key, name, added_at, added_from, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, ($7::text)::inet, $8)
+             ON CONFLICT (fingerprint) WHERE removed_at IS NULL DO NOTHING",
+        id.uuid(),
+        user.uuid(),
+        fingerprint,
+        public_key,
+        &*plain(name),
+        change.at,
+        change.address.to_string(),
+        expires_at,
+    )
+    .execute(&mut *on)
+    .await?;
+    if added.rows_affected() > 0 {
+        return Ok(AddedKey::Added(id));
+    }
+    let owner = sqlx::query_scalar!(
+        "SELECT user_id FROM keys WHERE fingerprint = $1 AND removed_at IS NULL",
+        fingerprint
+    )
+    .fetch_optional(&mut *on)
+    .await?;
+    Ok(if owner == Some(user.uuid()) { AddedKey::AlreadyYours } else { AddedKey::SomebodyElses })
 }
 
 /// Withdraws a person's standing.

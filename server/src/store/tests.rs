@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may spawn")]
 
 mod apply;
+mod approvals;
 mod chain;
 mod control;
 mod embedded;

@@ -1,5 +1,6 @@
 //! The pages: what each shows, and what went wrong where one cannot be shown.
 
+pub(super) mod approve;
 pub(super) mod certificate;
 pub(super) mod keys;
 pub(super) mod logins;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
-use super::pages::{self, Problem, certificate, home, keys, logins, sessions, signin};
+use super::pages::{self, Problem, approve, certificate, home, keys, logins, sessions, signin};
 use crate::config::{Provider, PublicUrl, Web};
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
@@ -94,6 +94,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/signin/{provider}", get(signin::depart))
         .route("/signin/{provider}/callback", get(signin::arrive))
         .route("/signout", post(signin::sign_out))
+        .route("/k/{approval}", get(approve::show).post(approve::answer))
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{key}/remove", post(keys::remove))
         .route("/keys/certificate", post(certificate::issue))

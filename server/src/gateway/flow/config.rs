@@ -18,10 +18,6 @@ const CHANNEL_BUFFER: usize = 4;
 /// Messages from all write halves of a connection to russh's loop: what a client that reads nothing costs beside its
 /// windows.
 const EVENT_BUFFER: usize = 10;
-/// After this much silence we ask whether the client is still there…
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// …and after this many unanswered questions it is not.
-const KEEPALIVES: usize = 6;
 
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
@@ -48,7 +44,7 @@ const KEYS: &[Algorithm] = &[
 const CIPHERS: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::AES_128_GCM];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
-/// Completes a server's configuration: windows, buffers, limits, algorithms, keepalives. The socket's `nodelay` must
+/// Completes a server's configuration: windows, buffers, limits, algorithms. The socket's `nodelay` must
 /// be set by whoever accepts it, since `run_stream` ignores it here.
 #[must_use]
 pub fn server_config(base: Config) -> Config {
@@ -66,10 +62,8 @@ pub fn server_config(base: Config) -> Config {
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
         },
-        // A quiet terminal is no reason to hang up; dead clients are noticed by keepalives and stuck writes.
+        // A quiet terminal is no reason to hang up; how dead clients are noticed is up to the base.
         inactivity_timeout: None,
-        keepalive_interval: Some(KEEPALIVE),
-        keepalive_max: KEEPALIVES,
         nodelay: true,
         ..base
     }

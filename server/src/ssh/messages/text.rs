@@ -4,6 +4,8 @@
 const WIDTH: usize = 80;
 /// Where text under a word such as `Why:` stands.
 const INDENT: usize = 8;
+/// Where text beside a step stands.
+const STEP: usize = 13;
 /// The longest foreign text that is shown.
 const FOREIGN: usize = 400;
 
@@ -22,6 +24,10 @@ enum Line {
     Field(&'static str, String),
     /// More text under the last word.
     More(String),
+    /// A numbered step, and what it is about.
+    Step(&'static str, String),
+    /// An empty line.
+    Blank,
 }
 
 impl Message {
@@ -63,6 +69,18 @@ impl Message {
         self
     }
 
+    /// Something to do, numbered.
+    pub(in crate::ssh) fn step(mut self, word: &'static str, text: impl AsRef<str>) -> Self {
+        self.lines.push(Line::Step(word, clean(text.as_ref())));
+        self
+    }
+
+    /// An empty line.
+    pub(in crate::ssh) fn blank(mut self) -> Self {
+        self.lines.push(Line::Blank);
+        self
+    }
+
     /// The message as lines that end in `newline`: `\r\n` on a pty, `\n` elsewhere.
     pub(in crate::ssh) fn render(&self, newline: &str) -> String {
         let mut out = String::new();
@@ -72,6 +90,8 @@ impl Message {
                 Line::Detail(text) => wrap(&mut out, "  ", 2, text, newline),
                 Line::Field(word, text) => wrap(&mut out, &format!("  {word:<6}"), INDENT, text, newline),
                 Line::More(text) => wrap(&mut out, &" ".repeat(INDENT), INDENT, text, newline),
+                Line::Step(word, text) => wrap(&mut out, &format!("  {word:<11}"), STEP, text, newline),
+                Line::Blank => out.push_str(newline),
             }
         }
         out
@@ -83,7 +103,10 @@ impl Message {
         for line in &self.lines {
             match line {
                 Line::Detail(text) | Line::More(text) => out.push_str(&format!(" {text}")),
-                Line::Field(word, text) => out.push_str(&format!(" {word} {text}")),
+                Line::Field(word, text) | Line::Step(word, text) => {
+                    out.push_str(&format!(" {word} {text}"));
+                }
+                Line::Blank => {}
             }
         }
         out

@@ -64,7 +64,10 @@ pub(super) async fn page(
         name: key.name,
         fingerprint: key.fingerprint,
         added: shown(key.added_at),
-        until: key.expires_at.map_or_else(|| "you remove it".to_owned(), shown),
+        until: key.expires_at.map_or_else(
+            || format!("until you remove it; added from {}", key.added_from),
+            |until| format!("approved until {}, asked from {}", shown(until), key.added_from),
+        ),
     });
     let bar = Some(Bar::of(person, "keys"));
     let certificates = site.certificates.own_key().map(|_| lasting(site.certificates.lifetime()));

@@ -1,0 +1,21 @@
+//! Spans of time as people read them.
+
+/// `1 min 49 s`.
+#[must_use]
+pub fn shown(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, s) => format!("{s} s"),
+        (m, 0) => format!("{m} min"),
+        (m, s) => format!("{m} min {s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_is_nothing_is_left_out() {
+        assert_eq!([0, 59, 60, 109].map(shown), ["0 s", "59 s", "1 min", "1 min 49 s"]);
+    }
+}
