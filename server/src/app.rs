@@ -2,7 +2,11 @@
 
 pub mod audit;
 pub mod certificates;
+pub mod explain;
+pub mod grants;
+mod operator;
 pub mod sessions;
+pub mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -32,6 +32,7 @@ pub mod web;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -106,6 +107,8 @@ pub struct People {
     pub users: Vec<ConfiguredUser>,
     /// What they may reach.
     pub access: AccessPolicy,
+    /// How long a grant that an admin makes may run.
+    pub longest_grant: Duration,
     /// Which groups' members may do more.
     pub roles: Roles,
 }
@@ -235,7 +238,7 @@ fn read(table: Table, faults: &Faults) -> Config {
     let domains = domains::read(&mut root, &defaults, faults);
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
-    let access = people::read_access(root.section("access"), &users, &domains);
+    let (access, longest_grant) = people::read_access(root.section("access"), &users, &domains);
     let roles = people::read_roles(root.section("roles"));
     let config = Config {
         ssh,
@@ -251,7 +254,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
         log: Log::read(root.section("log")),
-        people: People { users, access, roles },
+        people: People { users, access, longest_grant, roles },
     };
     root.finish();
     config

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bytes;
 pub mod chain;
 pub mod ending;
+pub mod grant;
 pub mod ids;
 pub mod names;
 pub mod network;

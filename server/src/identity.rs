@@ -6,6 +6,8 @@ mod approvals;
 pub mod certificates;
 mod certify;
 mod claims;
+pub mod directory;
+pub mod grants;
 mod keys;
 mod logins;
 mod people;
@@ -13,6 +15,8 @@ mod providers;
 mod renewal;
 mod sign_in;
 mod strangers;
+mod suspensions;
+mod terminal;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,16 +28,20 @@ use tracing::{info, warn};
 
 pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
 pub use self::certify::CertifyError;
+pub use self::directory::{Directory, Entry};
 pub use self::keys::{AddKeyError, MyKey};
 pub use self::logins::MyLogin;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};
+pub use self::terminal::MyKeys;
+pub use crate::store::keys::AddedKeyRow;
 
 use self::approvals::Approvals;
 use self::certificates::Claim;
-use self::people::People;
+use self::people::{People, Rows, rules, with_rows};
 use self::providers::Providers;
 use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
+use crate::domain::access;
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
@@ -84,6 +92,7 @@ pub struct Parts<'a> {
 struct Listed {
     users: Vec<(UserId, ConfiguredUser)>,
     roles: Roles,
+    longest_grant: Duration,
 }
 
 /// The people that the gateway knows. Cheap to clone; every clone sees a change at once.
@@ -106,6 +115,7 @@ struct Inner {
     /// How long a login may be idle, and how often a provider is asked again.
     idle: Duration,
     renew_every: Duration,
+    domains: Vec<DomainAlias>,
     ownership: Vec<(DomainAlias, Ownership)>,
     listed: Mutex<Listed>,
     people: watch::Sender<Arc<People>>,
@@ -137,10 +147,8 @@ impl Identity {
             strangers: Mutex::default(),
             idle: web.map_or(Duration::ZERO, |web| web.idle),
             renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),
-            ownership: domains
-                .iter()
-                .filter_map(|domain| Some((domain.alias.clone(), domain.ownership.clone()?)))
-                .collect(),
+            domains: domains.iter().map(|domain| domain.alias.clone()).collect(),
+            ownership: rules(domains),
             listed: Mutex::default(),
             people: watch::Sender::new(Arc::default()),
             everybody: watch::Sender::new(Arc::default()),
@@ -156,14 +164,9 @@ impl Identity {
     /// # Errors
     /// When Postgres is away; then nothing changes.
     pub async fn reload(&self, listed: &config::People) -> Result<(), IdentityError> {
-        let mut users = Vec::with_capacity(listed.users.len());
-        for person in &listed.users {
-            let now = self.inner.clock.now();
-            let id = self.inner.store.ensure_user(&person.subject, &person.name, now).await?;
-            users.push((id, person.clone()));
-        }
+        let users = with_rows(&self.inner.store, listed, &*self.inner.clock).await?;
         *self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner) =
-            Listed { users, roles: listed.roles.clone() };
+            Listed { users, roles: listed.roles.clone(), longest_grant: listed.longest_grant };
         self.read().await?;
         Ok(())
     }
@@ -184,6 +187,18 @@ impl Identity {
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
         self.inner.people.borrow().by_id(id)
+    }
+
+    /// Whether somebody vouches for a person now, and nobody keeps them out.
+    #[must_use]
+    pub fn stands(&self, user: &User) -> bool {
+        access::stands(user, self.inner.clock.now()).is_ok()
+    }
+
+    /// Everybody as admins see them, as known now.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        self.inner.people.borrow().directory()
     }
 
     /// Whom a certificate's principal claims to be.
@@ -244,10 +259,10 @@ impl Identity {
         let mut reading = self.inner.reading.lock().await;
         // The version first: what changes meanwhile is read again.
         let version = self.inner.store.people_version().await?;
-        let (known, keys) = (self.inner.store.known_people().await?, self.inner.store.known_keys().await?);
+        let rows = Rows::read(&self.inner.store, self.inner.clock.now()).await?;
         let people = {
             let listed = self.inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(People::of(&listed.users, (&listed.roles, &self.inner.ownership), &known, &keys))
+            Arc::new(People::of(&listed.users, (&listed.roles, &self.inner.ownership), &rows))
         };
         self.inner.everybody.send_replace(people.everybody());
         self.inner.people.send_replace(people);

@@ -1,15 +1,22 @@
-//! The command line: `serve`, `check`, and `session`, `audit` and `certificate` for operators.
+//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `audit` and `certificate` for
+//! operators.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use spaceport::app;
+use spaceport::app::explain::Answer;
+use spaceport::app::grants::Asked;
 use spaceport::config::{ConfigError, ConfigSource};
+use spaceport::domain::access::Action;
 use spaceport::domain::chain::Head;
+use spaceport::domain::grant::Reason;
 use spaceport::store::chain::export::Wanted;
 use time::OffsetDateTime;
 
+/// What `explain` exits with when there is no answer: 1 is a denial.
+const NO_ANSWER: u8 = 2;
 /// `EX_CONFIG` of sysexits(3): the configuration is at fault.
 const EX_CONFIG: u8 = 78;
 
@@ -34,6 +41,31 @@ enum Command {
     Session {
         #[command(subcommand)]
         command: SessionCommand,
+    },
+    /// Grant single spaces to single people for a time.
+    Grant {
+        #[command(subcommand)]
+        command: GrantCommand,
+    },
+    /// See everybody, keep people out and let them in again; needs the server's configuration.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// See and revoke the SSH keys that people added, from any machine that reaches the database.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Print what the policy decides and the rule that decides it; exits 0 if it allows, 1 if it denies, 2 without an
+    /// answer. Needs the server's configuration.
+    Explain {
+        /// The person: a name, PROVIDER/NAME, or the id of their row.
+        user: String,
+        /// The space: SPACE, SPACE.DOMAIN, or its ARN.
+        space: String,
+        /// What they want: open, jump, start, change, forward-agent.
+        action: Action,
     },
     /// Check and read the audit log, from any machine that reaches the database.
     Audit {
@@ -77,10 +109,98 @@ enum SessionCommand {
         /// What the person is told.
         #[arg(long, default_value = "")]
         reason: String,
-        /// Who ends it, for the audit log and the person's terminal.
-        #[arg(long, env = "USER", default_value = "operator")]
-        by: String,
+        #[command(flatten)]
+        operator: Operator,
     },
+}
+
+#[derive(Subcommand)]
+enum GrantCommand {
+    /// Grant a space to a person; needs the server's configuration.
+    Add {
+        /// The person: a name, PROVIDER/NAME, or the id of their row.
+        #[arg(long)]
+        user: String,
+        /// The space: SPACE, SPACE.DOMAIN, or its ARN.
+        #[arg(long)]
+        space: String,
+        /// How long it runs: 90m, 12h, 3d.
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: String,
+        /// Why, for the person and the audit log.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// List the grants that run, the one that ends first at the top.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a grant before its time.
+    End {
+        /// Its id, or the last digits of it as the list shows them.
+        id: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// List everybody who is known.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep a person out; what they have open ends.
+    Suspend {
+        /// The person: a name, PROVIDER/NAME, or the id of their row.
+        user: String,
+        /// Why, for other admins and the audit log.
+        #[arg(long)]
+        reason: Reason,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Let a person in again.
+    Resume {
+        /// The person: a name, PROVIDER/NAME, or the id of their row.
+        user: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// List the keys that people added, oldest first.
+    List {
+        /// Of this person only: a name, PROVIDER/NAME, or the id of their row.
+        #[arg(long)]
+        user: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a key away from its owner; connections made with it end.
+    Revoke {
+        /// Its fingerprint, SHA256:..., or its id.
+        key: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+}
+
+/// Who does something on the command line.
+#[derive(clap::Args)]
+struct Operator {
+    /// Who does it, for the audit log and whoever it is about.
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
 }
 
 #[derive(Subcommand)]
@@ -135,19 +255,73 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let store = app::sessions::store(source)?;
             match command {
                 SessionCommand::List { json } => app::sessions::list(&store, json).await?,
-                SessionCommand::End { id, reason, by } => {
-                    if !app::sessions::end(&store, &id, &by, &reason).await? {
-                        return Ok(ExitCode::FAILURE);
-                    }
+                SessionCommand::End { id, reason, operator } => {
+                    return Ok(done(app::sessions::end(&store, &id, &operator.by, &reason).await?));
                 }
             }
         }
+        Command::Grant { command } => return grant(source, command).await,
+        Command::User { command } => match command {
+            UserCommand::List { json } => app::users::list(source?, json).await?,
+            UserCommand::Suspend { user, reason, operator } => {
+                return Ok(done(app::users::suspend(source?, &user, &reason, &operator.by).await?));
+            }
+            UserCommand::Resume { user, operator } => {
+                return Ok(done(app::users::resume(source?, &user, &operator.by).await?));
+            }
+        },
+        Command::Key { command } => {
+            let store = app::sessions::store(source)?;
+            match command {
+                KeyCommand::List { user, json } => {
+                    app::users::list_keys(&store, user.as_deref(), json).await?;
+                }
+                KeyCommand::Revoke { key, operator } => {
+                    return Ok(done(app::users::revoke_key(&store, &key, &operator.by).await?));
+                }
+            }
+        }
+        Command::Explain { user, space, action } => return explain(source?, &user, &space, action).await,
         Command::Certificate { command } => match command {
             CertificateCommand::Issue { user, key } => app::certificates::issue(source?, &user, &key).await?,
             CertificateCommand::Authority => app::certificates::authority(source?).await?,
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit status of a command that was done, or was not.
+fn done(done: bool) -> ExitCode {
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn grant(source: Result<ConfigSource, ConfigError>, command: GrantCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        GrantCommand::Add { user, space, lasts, reason, operator } => {
+            let asked = Asked { user: &user, space: &space, lasts: &lasts, reason: &reason };
+            Ok(done(app::grants::add(source?, &asked, &operator.by).await?))
+        }
+        GrantCommand::List { json } => {
+            app::grants::list(&app::sessions::store(source)?, json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        GrantCommand::End { id, operator } => {
+            Ok(done(app::grants::end(&app::sessions::store(source)?, &id, &operator.by).await?))
+        }
+    }
+}
+
+async fn explain(source: ConfigSource, user: &str, space: &str, action: Action) -> anyhow::Result<ExitCode> {
+    match app::explain::print(source, user, space, action).await {
+        Ok(Answer::Allowed) => Ok(ExitCode::SUCCESS),
+        Ok(Answer::Denied) => Ok(ExitCode::FAILURE),
+        Ok(Answer::Unknown) => Ok(ExitCode::from(NO_ANSWER)),
+        Err(error) if error.is::<ConfigError>() => Err(error),
+        Err(error) => {
+            eprintln!("spaceport: {error:#}");
+            Ok(ExitCode::from(NO_ANSWER))
+        }
+    }
 }
 
 async fn audit(source: Result<ConfigSource, ConfigError>, command: AuditCommand) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,8 @@ pub mod audit;
 pub mod chain;
 pub mod control;
 pub mod embedded;
+pub mod grants;
+pub mod keys;
 mod leases;
 pub mod logins;
 pub mod people;
@@ -17,6 +19,7 @@ pub mod sessions;
 mod spaces;
 mod spool;
 mod streams;
+pub mod suspensions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

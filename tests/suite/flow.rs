@@ -12,7 +12,7 @@ use spaceport_tests::noise::{digest, noise};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
 use studio_simulator::stream::{Fault, Options, Target};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MIB: usize = 1024 * 1024;
 /// How long a command may take to begin or to end.
@@ -232,6 +232,39 @@ async fn every_command_on_a_shared_connection_gives_its_status() -> Result<()> {
         carrier.answers().await?;
     }
     world.expect("SELECT count(*) FROM channels WHERE exit_status = 0", "200").await
+}
+
+/// The far end of a jump as a rule hangs up before the client does. It must not take the connection along, on which
+/// others may ride.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_that_hangs_up_ends_its_own_jump_and_nothing_else() -> Result<()> {
+    let world = World::unpaced().await?;
+    for software in [Software::OpenSsh, Software::Plink] {
+        let carrier = Carrier::connect(&world, software, Mode::Jump).await?;
+        let mut keyboard = carrier.keyboard(false).await?;
+        let connections =
+            "SELECT count(DISTINCT connection_id)::text || ' ' || count(ended_at) FROM sessions";
+        let before = world.value(connections).await?.context("sessions")?;
+        for _ in 0..3 {
+            let mut raw = carrier.raw().await?;
+            let streams = live(&world).len();
+            // No SSH server listens to this for long: a packet of 4 GiB. The client keeps its own side open.
+            let input = raw.stdin.as_mut().context("its input is piped")?;
+            input.write_all(b"SSH-2.0-nonsense\r\n\xff\xff\xff\xff\xff\xff\xff\xff").await?;
+            let mut rest = Vec::new();
+            let output = raw.stdout.as_mut().context("its output is piped")?;
+            tokio::time::timeout(LIMIT, output.read_to_end(&mut rest)).await.context("it is told")??;
+            until("the stream to end", LIMIT, async || Ok((live(&world).len() < streams).then_some(())))
+                .await?;
+        }
+        world
+            .expect("SELECT count(*) > 2 FROM streams WHERE end_reason = 'the other end closed it'", "true")
+            .await?;
+        keyboard.round().await.context("others ride on")?;
+        carrier.answers().await?;
+        world.expect(connections, &before).await.context("on the same connection")?;
+    }
+    Ok(())
 }
 
 /// The sessions of the streams to the space.

@@ -95,7 +95,7 @@ impl Scene {
     /// A laptop with a key that nobody knows.
     pub(crate) async fn new_laptop(&self, name: &str) -> Result<Client> {
         let laptop = Client::new(&self.world.folder().join(name)).await?;
-        laptop.configure(self.world.gateway.ssh, &["team", "demo"])?;
+        laptop.configure(self.world.gateway.ssh, &["team", "demo", "spaceport"])?;
         Ok(laptop)
     }
 

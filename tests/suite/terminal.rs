@@ -65,8 +65,13 @@ impl Screen {
 
     /// Waits until the window shows a text.
     pub(crate) async fn shows(&self, text: &str) -> Result<String> {
+        self.shows_within(text, LIMIT).await
+    }
+
+    /// Waits until the window shows a text that may take longer than others.
+    pub(crate) async fn shows_within(&self, text: &str, limit: Duration) -> Result<String> {
         let what = format!("{text:?} on the screen");
-        let shown = until(&what, LIMIT, async || {
+        let shown = until(&what, limit, async || {
             let screen = self.text().await?;
             Ok(screen.contains(text).then_some(screen))
         });

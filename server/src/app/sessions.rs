@@ -1,10 +1,11 @@
 //! `spaceport session`: live sessions, for operators. Any machine that reaches the database will do.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use secrecy::SecretString;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
+use super::operator::named;
 use crate::config::{Config, ConfigError, ConfigSource};
 use crate::domain::bytes::shown;
 use crate::store::{EndRequest, LiveSession, Store};
@@ -90,8 +91,7 @@ fn object(s: &LiveSession) -> Result<serde_json::Value> {
 /// # Errors
 /// When Postgres is away, or `by` is no name.
 pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool> {
-    let Ok(by) = by.parse() else { bail!("--by {by:?} is no name: letters, digits and . _ + @ -") };
-    match store.request_end(id, &by, reason).await? {
+    match store.request_end(id, &named(by)?, reason).await? {
         EndRequest::Asked(session) => {
             println!("session {} is ending", session.short());
             Ok(true)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use russh::keys::HashAlg;
 use russh::keys::PublicKey;
@@ -13,7 +14,8 @@ use time::format_description::well_known::Rfc3339;
 use super::domains::Domain;
 use super::fault::Faults;
 use super::reader::Section;
-use crate::domain::access::{AccessPolicy, Denial, Grant, Membership};
+use crate::domain::access::{AccessPolicy, Denial, Membership};
+use crate::domain::grant::{Grant, ListedGrant};
 use crate::domain::ids::{
     DomainAlias, GroupName, MalformedName, ProviderAlias, UserId, UserName, UserProfileName,
 };
@@ -22,6 +24,9 @@ use crate::domain::user::{Profile, Role, Roles, Standing, User};
 
 /// RSA keys below this many bits are refused.
 const RSA_BITS: u32 = 3072;
+
+/// The longest bound of a grant's time that may be configured.
+const SECONDS_OF_A_YEAR: u64 = 366 * 86_400;
 
 /// What the people of the file have as their provider.
 pub(crate) const LOCAL: &str = "local";
@@ -55,6 +60,7 @@ impl ConfiguredUser {
             subject: self.subject.clone(),
             groups: self.groups.clone(),
             profiles: self.profiles.clone(),
+            grants: Vec::new(),
             role: self.role,
             suspended: self.suspended,
             standing: Standing::Configured,
@@ -244,12 +250,13 @@ pub(super) fn give_profiles(users: &mut [ConfiguredUser], domains: &[Domain], fa
     }
 }
 
-/// Reads `[access]`, against the users and domains that there are.
+/// Reads `[access]`, against the users and domains that there are: the policy, and how long a grant that admins make
+/// may run.
 pub(super) fn read_access(
     mut section: Section<'_>,
     users: &[ConfiguredUser],
     domains: &[Domain],
-) -> AccessPolicy {
+) -> (AccessPolicy, Duration) {
     let policy = AccessPolicy {
         members: section.sections("members").into_iter().filter_map(|s| read_member(s, domains)).collect(),
         grants: section
@@ -268,8 +275,9 @@ pub(super) fn read_access(
             .collect(),
         agent_into_shared: section.flag("agent_into_shared", false),
     };
+    let longest_grant = section.seconds("longest_grant_s", 60..=SECONDS_OF_A_YEAR, 7 * 86_400);
     section.finish();
-    policy
+    (policy, longest_grant)
 }
 
 /// Reads `[roles]`.
@@ -288,14 +296,15 @@ fn read_member(mut section: Section<'_>, domains: &[Domain]) -> Option<Membershi
     Some(Membership { domain: domain?, group: group? })
 }
 
-fn read_grant(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Domain]) -> Option<Grant> {
+fn read_grant(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Domain]) -> Option<ListedGrant> {
     let user = known_user(&mut section, users);
     let domain = known_domain(&mut section, domains);
     let space = section.required("space", "write the name of a space");
     let until = section.required::<Moment>("until", "write a time such as 2027-01-31T18:00:00Z");
     let reason = section.required("reason", "write why, for whoever reads the audit log");
     section.finish();
-    Some(Grant { user: user?, domain: domain?, space: space?, until: until?.0, reason: reason? })
+    let grant = Grant { domain: domain?, space: space?, until: until?.0, reason: reason? };
+    Some(ListedGrant { user: user?, grant })
 }
 
 fn read_denial(mut section: Section<'_>, users: &[ConfiguredUser], domains: &[Domain]) -> Option<Denial> {

@@ -50,12 +50,13 @@ fn the_example_is_accepted() {
     assert_eq!(prod.upload.messages_per_s, None);
     assert_eq!(prod.stream_hosts.len(), 2);
     assert_eq!(prod.endpoints.sagemaker.as_deref(), Some("https://sagemaker.eu-central-1.amazonaws.com"));
-    let People { users, access, roles } = &config.people;
+    let People { users, access, longest_grant, roles } = &config.people;
+    assert_eq!(longest_grant.as_secs(), 7 * 86_400);
     assert_eq!(roles.of(&["okta/security".parse().unwrap()].into()), Role::Auditor);
     assert_eq!(config.providers[0].issuer.as_str(), "https://company.okta.com");
     assert_eq!(users[0].keys[0].fingerprint, "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
     assert_eq!((users[1].subject.as_str(), users[1].role), ("ben@example.com", Role::Admin));
-    assert_eq!(access.grants[0].until.unix_timestamp(), 1_801_418_400);
+    assert_eq!(access.grants[0].grant.until.unix_timestamp(), 1_801_418_400);
     assert_eq!(access.denials[0].reason, "finance only");
 }
 
@@ -87,7 +88,8 @@ fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     let plain = load(&text).unwrap();
     // `public_port` and `service_role` have no default beyond what follows from others.
     let text_of = |config: &Config| {
-        format!("{:?}{:?}{:?}{:?}{:?}", config.links, config.start, config.drain, config.flow, config.log)
+        let Config { links, start, drain, flow, log, people, .. } = config;
+        format!("{links:?}{start:?}{drain:?}{flow:?}{log:?}{:?}", people.longest_grant)
     };
     assert_eq!(text_of(&spelt_out), text_of(&plain));
     assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);

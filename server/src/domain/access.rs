@@ -1,10 +1,16 @@
 //! The access policy: data, and one pure function that answers with its reason.
 
+mod rule;
+
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use time::OffsetDateTime;
 
+pub use self::rule::{Explanation, Rule};
+
+use super::grant::ListedGrant;
 use super::ids::{DomainAlias, GroupName, SpaceName, UserName};
 use super::space::{Sharing, Space};
 use super::user::{Standing, User, Withdrawal};
@@ -36,13 +42,28 @@ impl fmt::Display for Action {
     }
 }
 
+impl FromStr for Action {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "open" => Ok(Self::Open),
+            "jump" => Ok(Self::Jump),
+            "start" => Ok(Self::Start),
+            "change" => Ok(Self::Change),
+            "forward-agent" => Ok(Self::ForwardAgent),
+            _ => Err("write open, jump, start, change or forward-agent"),
+        }
+    }
+}
+
 /// Who may use what. Deny wins; what nothing allows is denied.
 #[derive(Debug, Clone, Default)]
 pub struct AccessPolicy {
     /// Groups whose members may use the shared spaces of a domain.
     pub members: Vec<Membership>,
-    /// Grants of single spaces to single people, for a time.
-    pub grants: Vec<Grant>,
+    /// Grants of the configuration file. Those of the database are held by their people.
+    pub grants: Vec<ListedGrant>,
     /// Denials, which win over everything.
     pub denials: Vec<Denial>,
     /// Groups that may not use jump mode.
@@ -60,25 +81,10 @@ pub struct Membership {
     pub group: GroupName,
 }
 
-/// One space for one person for a time.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    /// Whom.
-    pub user: UserName,
-    /// The space's domain.
-    pub domain: DomainAlias,
-    /// The space.
-    pub space: SpaceName,
-    /// Until when.
-    pub until: OffsetDateTime,
-    /// Why, in the words of who approved it.
-    pub reason: String,
-}
-
 /// What somebody may not have, whatever else says so.
 #[derive(Debug, Clone)]
 pub struct Denial {
-    /// Whom.
+    /// Whom: everybody who is called so, whoever vouches for them.
     pub user: UserName,
     /// Only in this domain, or in all.
     pub domain: Option<DomainAlias>,
@@ -115,6 +121,8 @@ pub enum Because {
     Suspended,
     /// The person is no longer a user of the gateway.
     NoLongerAUser,
+    /// The key that the person connected with was removed, or has lapsed.
+    KeyRemoved,
     /// Their login has lapsed.
     LoginLapsed(OffsetDateTime),
     /// Their provider's word was withdrawn.
@@ -141,6 +149,7 @@ impl fmt::Display for Because {
             Self::Granted { until, reason } => write!(f, "a grant runs until {}: {reason:?}", minute(*until)),
             Self::Suspended => f.write_str("an admin suspended your access"),
             Self::NoLongerAUser => f.write_str("you are no longer a user of this gateway"),
+            Self::KeyRemoved => f.write_str("the key that you connected with no longer counts"),
             Self::LoginLapsed(at) => write!(f, "your login lapsed at {}", minute(*at)),
             Self::Withdrawn(Withdrawal::Refused) => {
                 f.write_str("your identity provider no longer renews your login")
@@ -241,54 +250,80 @@ pub fn decide(
     action: Action,
     now: OffsetDateTime,
 ) -> Decision {
+    explain(policy, user, space, action, now).decision
+}
+
+/// The decision, and where the rule stands that made it.
+#[must_use]
+pub fn explain(
+    policy: &AccessPolicy,
+    user: &User,
+    space: &Space,
+    action: Action,
+    now: OffsetDateTime,
+) -> Explanation {
+    let deny = |because, rule| Explanation { decision: Decision::Deny(because), rule };
     if let Err(because) = stands(user, now) {
-        return Decision::Deny(because);
+        let rule = if because == Because::Suspended { Rule::Suspension } else { Rule::Standing };
+        return deny(because, rule);
     }
-    if let Some(denial) = policy.denials.iter().find(|denial| denial.covers(user, space)) {
-        return Decision::Deny(Because::Denied(denial.reason.clone()));
+    let mut denials = policy.denials.iter().enumerate();
+    if let Some((at, denial)) = denials.find(|(_, denial)| denial.covers(user, space)) {
+        return deny(Because::Denied(denial.reason.clone()), Rule::Denial(at));
     }
-    let because = match reach(policy, user, space, now) {
-        Ok(because) => because,
-        Err(because) => return Decision::Deny(because),
+    let (because, rule) = match reach(policy, user, space, now) {
+        Ok(reached) => reached,
+        Err((because, rule)) => return deny(because, rule),
     };
     match action {
         Action::Jump => match policy.no_jump.intersection(&user.groups).next() {
-            Some(group) => Decision::Deny(Because::JumpSwitchedOff(group.clone())),
-            None => Decision::Allow(because),
+            Some(group) => deny(Because::JumpSwitchedOff(group.clone()), Rule::NoJump(group.clone())),
+            None => Explanation { decision: Decision::Allow(because), rule },
         },
         Action::ForwardAgent if space.sharing == Sharing::Shared && !policy.agent_into_shared => {
-            Decision::Deny(Because::AgentIntoShared)
+            deny(Because::AgentIntoShared, Rule::AgentIntoShared)
         }
-        Action::Open | Action::Start | Action::Change | Action::ForwardAgent => Decision::Allow(because),
+        Action::Open | Action::Start | Action::Change | Action::ForwardAgent => {
+            Explanation { decision: Decision::Allow(because), rule }
+        }
     }
 }
 
-/// Why a space is within a user's reach, or why it is not.
-fn reach(policy: &AccessPolicy, user: &User, space: &Space, now: OffsetDateTime) -> Result<Because, Because> {
-    if user.owns(space) {
-        return Ok(Because::Owner);
+/// Why a space is within a user's reach, or why it is not, and by which rule.
+fn reach(
+    policy: &AccessPolicy,
+    user: &User,
+    space: &Space,
+    now: OffsetDateTime,
+) -> Result<(Because, Rule), (Because, Rule)> {
+    if let Some(profile) = user.owning_profile(space) {
+        return Ok((Because::Owner, Rule::Profile(profile.clone())));
     }
-    // Grants name people of the configuration. Whoever a provider calls by the same name is somebody else.
+    // Grants of the file name its own people. Whoever a provider calls by the same name is somebody else.
     let named = user.standing == Standing::Configured;
-    let grant = policy
-        .grants
-        .iter()
-        .filter(|g| named && g.user == user.name && g.domain == space.domain && g.space == *space.name())
-        .max_by_key(|g| g.until);
-    if let Some(grant) = grant.filter(|g| now < g.until) {
-        return Ok(Because::Granted { until: grant.until, reason: grant.reason.clone() });
-    }
+    let listed = policy.grants.iter().enumerate().filter(|(_, listed)| named && listed.user == user.name);
+    let listed = listed.map(|(at, listed)| (&listed.grant, Rule::ListedGrant(at)));
+    let held = user.grants.iter().map(|held| (&held.grant, Rule::HeldGrant(held.id)));
+    let grant = listed.chain(held).filter(|(grant, _)| grant.covers(space)).max_by_key(|(g, _)| g.until);
+    let ended = match grant {
+        Some((grant, rule)) if now < grant.until => {
+            return Ok((Because::Granted { until: grant.until, reason: grant.reason.clone() }, rule));
+        }
+        ended => ended,
+    };
     if space.sharing == Sharing::Shared {
-        let member =
-            policy.members.iter().find(|m| m.domain == space.domain && user.groups.contains(&m.group));
-        if let Some(member) = member {
-            return Ok(Because::Member(member.group.clone()));
+        let mut members = policy.members.iter().enumerate();
+        let member = members.find(|(_, m)| m.domain == space.domain && user.groups.contains(&m.group));
+        if let Some((at, member)) = member {
+            return Ok((Because::Member(member.group.clone()), Rule::Member(at)));
         }
     }
-    Err(match (grant, space.sharing) {
-        (Some(grant), _) => Because::GrantEnded(grant.until),
-        (None, Sharing::Shared) => Because::NotAMember(space.domain.clone()),
-        (None, Sharing::Private) => Because::PrivateTo(space.owner.as_ref().map(ToString::to_string)),
+    Err(match (ended, space.sharing) {
+        (Some((grant, rule)), _) => (Because::GrantEnded(grant.until), rule),
+        (None, Sharing::Shared) => (Because::NotAMember(space.domain.clone()), Rule::Nothing),
+        (None, Sharing::Private) => {
+            (Because::PrivateTo(space.owner.as_ref().map(ToString::to_string)), Rule::Nothing)
+        }
     })
 }
 

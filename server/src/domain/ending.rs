@@ -88,6 +88,17 @@ pub enum StreamEnd {
 }
 
 impl StreamEnd {
+    /// Whether it ended as it does when the space's end hangs up: the service then closes the channel and has nothing
+    /// to say. What it closes for reasons of its own, it says why.
+    #[must_use]
+    pub fn is_hang_up(&self) -> bool {
+        match self {
+            Self::SshClosed => true,
+            Self::ClosedByService(words) => words.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The word that metrics keep.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -109,7 +120,7 @@ impl fmt::Display for StreamEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by the gateway"),
-            Self::ClosedByService(words) if words.is_empty() => f.write_str("AWS closed it"),
+            Self::ClosedByService(words) if words.is_empty() => f.write_str("the other end closed it"),
             Self::ClosedByService(words) => write!(f, "AWS closed it: {words:?}"),
             Self::ResumeDenied => f.write_str("AWS closed it, and its policy does not allow to resume"),
             Self::ResumeFailed(why) => write!(f, "AWS closed it, and it could not be resumed: {why}"),

@@ -78,6 +78,8 @@ uuid_ids! {
     LoginId,
     /// One SSH key that a person added.
     KeyId,
+    /// One grant of a space to a person.
+    GrantId,
 }
 
 /// Why a name was refused.

@@ -16,6 +16,7 @@ pub(crate) fn user(name: &str, groups: &[&str]) -> User {
         subject: name.to_owned(),
         groups: groups.iter().map(|g| g.parse().unwrap()).collect(),
         profiles: format!("main/{name}").parse().into_iter().collect(),
+        grants: Vec::new(),
         role: Role::User,
         suspended: false,
         standing: Standing::Configured,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::grant::HeldGrant;
 use super::ids::{DomainAlias, GroupName, MalformedName, UserId, UserName, UserProfileName};
 use super::space::Space;
 
@@ -19,6 +20,16 @@ pub enum Role {
     Auditor,
     /// Also ends sessions, stops spaces and changes policy.
     Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::User => "user",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        })
+    }
 }
 
 /// Which groups' members may do more than others.
@@ -119,6 +130,8 @@ pub struct User {
     pub groups: BTreeSet<GroupName>,
     /// SageMaker user profiles that are this person's.
     pub profiles: BTreeSet<Profile>,
+    /// Spaces that an admin granted this person. Those that are over stay for a while, so that a refusal can say so.
+    pub grants: Vec<HeldGrant>,
     /// What else they may do.
     pub role: Role,
     /// Whether an admin has suspended them.
@@ -131,10 +144,16 @@ pub struct User {
 pub type Users = HashMap<UserId, Arc<User>>;
 
 impl User {
+    /// The profile of this person by which a space is theirs: one of the space's own domain.
+    #[must_use]
+    pub fn owning_profile(&self, space: &Space) -> Option<&Profile> {
+        let owner = space.owner.as_ref()?;
+        self.profiles.iter().find(|profile| profile.domain == space.domain && profile.name == *owner)
+    }
+
     /// Whether a space belongs to one of this person's profiles in the space's own domain.
     #[must_use]
     pub fn owns(&self, space: &Space) -> bool {
-        let owner = space.owner.as_ref();
-        owner.is_some_and(|owner| self.profiles.iter().any(|p| p.domain == space.domain && p.name == *owner))
+        self.owning_profile(space).is_some()
     }
 }

@@ -73,6 +73,7 @@ pub(super) fn user(name: &str, profile: &str) -> User {
         subject: name.to_owned(),
         groups: Default::default(),
         profiles: ["lab", "prod"].map(|domain| named(&format!("{domain}/{profile}"))).into(),
+        grants: Vec::new(),
         role: Role::User,
         suspended: false,
         standing: Standing::Configured,

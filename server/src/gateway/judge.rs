@@ -1,4 +1,5 @@
-//! The policy, asked again for everybody who is in: every 30 s, and whenever it or a person changes.
+//! The policy, asked again for everybody who is in: every 30 s, whenever it or a person changes, and when a grant or a
+//! login runs out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::domain::access::{Action, Because};
 use crate::domain::ending::EndReason;
 use crate::domain::space::Space;
 
-/// Between two rounds. A right that runs out by time alone ends within it.
+/// The longest time between two rounds.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Between two writings of what live sessions have moved.
@@ -21,10 +22,11 @@ impl Gateway {
     pub(super) async fn run_judge(&self) {
         let mut standing = self.inner.standing.clone();
         loop {
+            let pause = standing.next_lapse().map_or(EVERY, |lapse| EVERY.min(lapse));
             tokio::select! {
                 () = self.inner.stop.cancelled() => return,
                 () = standing.changed() => {}
-                () = self.inner.clock.sleep(EVERY) => {}
+                () = self.inner.clock.sleep(pause) => {}
             }
             self.judge().await;
         }
@@ -85,7 +87,9 @@ mod tests {
 
     use super::*;
     use crate::domain::access::{AccessPolicy, Denial};
-    use crate::domain::ids::SessionId;
+    use crate::domain::grant::{Grant, HeldGrant};
+    use crate::domain::ids::{GrantId, SessionId};
+    use crate::domain::ports::Clock as _;
     use crate::domain::record::Mode;
     use crate::domain::user::{User, Users};
     use crate::gateway::fakes::{self, PausedClock, named};
@@ -169,6 +173,31 @@ mod tests {
         let owner = Some(named("dana"));
         let newest = |space: &Space| Space { owner: owner.clone(), ..space.clone() };
         assert_eq!(end_denied(&scene.live, &scene.standing, newest).len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_that_runs_out_is_waited_for_and_ends_its_sessions() {
+        let (scene, alice, mut bo) = scene();
+        assert_eq!(scene.standing.next_lapse(), None);
+        let until = |seconds| PausedClock::start().now() + time::Duration::seconds(seconds);
+        let grant = |seconds| Grant {
+            domain: named("lab"),
+            space: named("own"),
+            until: until(seconds),
+            reason: "cover".to_owned(),
+        };
+        bo.profiles.clear();
+        bo.grants = [grant(20), grant(10)].map(|grant| HeldGrant { id: GrantId::generate(), grant }).into();
+        scene.users.send_replace(known(&[&alice, &bo]));
+        assert_eq!(scene.standing.next_lapse(), Some(Duration::from_secs(10)));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(ends(&scene), [None, None], "the longer one counts");
+        assert_eq!(scene.standing.next_lapse(), Some(Duration::from_secs(10)));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(scene.standing.next_lapse(), None);
+        let [None, Some(EndReason::NoLongerAllowed(Because::GrantEnded(_)))] = ends(&scene)[..] else {
+            panic!("{:?}", ends(&scene))
+        };
     }
 
     #[tokio::test(start_paused = true)]

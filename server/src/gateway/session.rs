@@ -136,11 +136,20 @@ impl Session {
         let start = ChannelStart { stream: stream.id, kind: ChannelKind::Jump, detail: None, pty: false };
         let channel = Channel::raw(halves, live, start, (&inner.journal, &inner.clock)).await;
         let (reach, live, ended) = (inner.reach.clone(), Arc::clone(live), stream.ended);
+        live.jump_begins();
         inner.tracker.spawn(async move {
             let end = tokio::select! { end = ended.clone() => end, () = live.cut.cancelled() => return };
-            // A client that leaves closes the stream, through the SSH server or through us.
-            if !matches!(end, StreamEnd::Closed | StreamEnd::SshClosed) {
-                live.end(reach.loss(&live.space, run, ended).await);
+            let was_last = live.jump_ends();
+            if end == StreamEnd::Closed {
+                // A client that leaves closes the stream through us.
+                return;
+            }
+            // The channel has told its client that it is over. Whoever has other jumps here keeps them, and an SSH
+            // server that hangs up, as each does when its client is done, ends nothing else.
+            match reach.loss(&live.space, run, ended).await {
+                EndReason::SpaceStopped => live.end(EndReason::SpaceStopped),
+                lost if was_last && !end.is_hang_up() => live.end(lost),
+                _ => {}
             }
         });
         Ok(channel)

@@ -1,7 +1,7 @@
 //! The live sessions of this replica: what each is, how it ends, and the row of its end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(super) struct Live {
     pub(super) cut: CancellationToken,
     pub(super) notices: watch::Sender<Option<Notice>>,
     pub(super) incoming: mpsc::Sender<Incoming>,
+    /// Streams of jumps.
+    jumps: AtomicUsize,
     incoming_taken: Mutex<Option<mpsc::Receiver<Incoming>>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -105,6 +107,7 @@ impl Sessions {
             cut: CancellationToken::new(),
             notices: watch::Sender::new(notice),
             incoming,
+            jumps: AtomicUsize::new(0),
             incoming_taken: Mutex::new(Some(waiting)),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -147,6 +150,16 @@ impl Sessions {
 }
 
 impl Live {
+    /// A jump's stream is open.
+    pub(super) fn jump_begins(&self) {
+        self.jumps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A jump's stream is over. Answers whether it was the last.
+    pub(super) fn jump_ends(&self) -> bool {
+        self.jumps.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
     /// The action that the policy is asked about for as long as it lives.
     pub(super) const fn action(&self) -> Action {
         match self.mode {

@@ -1,6 +1,7 @@
 //! The policy as it stands now: what is decided, about whom, again and again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -9,7 +10,7 @@ use crate::domain::access::{self, AccessPolicy, Action, Authorized, Because};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::{AuditId, ConnectionId, SessionId, UserId};
 use crate::domain::space::Space;
-use crate::domain::user::{User, Users};
+use crate::domain::user::{Standing as Vouched, User, Users};
 
 /// The access policy and the people it is about, both as of now.
 #[derive(Clone)]
@@ -82,6 +83,19 @@ impl Standing {
             Ok(yes) => Ok((yes, audit)),
             Err(because) => Err((because, audit)),
         }
+    }
+
+    /// How long it is until the next right of anybody runs out by time alone.
+    pub(super) fn next_lapse(&self) -> Option<Duration> {
+        let (policy, users, now) = (self.policy(), self.users.borrow(), self.journal.now());
+        let held = users.values().flat_map(|user| user.grants.iter().map(|held| held.grant.until));
+        let listed = policy.grants.iter().map(|listed| listed.grant.until);
+        let logins = users.values().filter_map(|user| match user.standing {
+            Vouched::Until(until) => Some(until),
+            Vouched::Configured | Vouched::Withdrawn { .. } => None,
+        });
+        let next = held.chain(listed).chain(logins).filter(|until| now < *until).min()?;
+        Some((next - now).unsigned_abs())
     }
 
     /// Completes when the policy or a person changed since this was called last on this copy. Never, once their

@@ -23,7 +23,6 @@ use crate::domain::approval::{ApprovalCode, ApprovalId, ApprovalState, LIFE};
 use crate::domain::ids::ConnectionId;
 use crate::domain::user::User;
 use crate::store::approvals::{Approval, Bound, NewApproval};
-use crate::store::people::Change;
 use crate::store::secrets::SealingKey;
 use crate::store::{Store, StoreError};
 
@@ -238,7 +237,7 @@ impl Identity {
             warn!(error = error.detail(), "an approval could not be used");
             NotBound::Away
         };
-        let change = self.change_from(asker.address, approver);
+        let change = self.change_from(approver, asker.address);
         // As known now: between the approval and the signature, standing may have gone.
         let user = self.user(approver.id).filter(|user| stands(user, change.at).is_ok());
         let Some(user) = user else {
@@ -279,10 +278,6 @@ impl Identity {
         because: &str,
     ) -> Result<(), StoreError> {
         self.inner.store.end_approval(id, end, because, &self.change_at(address)).await
-    }
-
-    fn change_from(&self, address: IpAddr, by: &User) -> Change {
-        Change { actor: Some(by.id), called: by.name.to_string(), ..self.change_at(address) }
     }
 
     /// Whether a key is somebody else's than this person's.

@@ -8,18 +8,69 @@ use russh::keys::ssh_key::public::KeyData;
 use time::OffsetDateTime;
 use tracing::warn;
 
-use crate::config::ConfiguredUser;
+use super::directory::{Directory, Entry};
 use crate::config::people::LOCAL;
+use crate::config::{self, ConfiguredUser, Domain};
+use crate::domain::grant::HeldGrant;
 use crate::domain::ids::{DomainAlias, UserId, UserName};
 use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, assign};
+use crate::domain::ports::Clock;
 use crate::domain::user::{Profile, Roles, User, Users};
 use crate::store::people::{KnownKey, KnownPerson};
+use crate::store::suspensions::Suspension;
+use crate::store::{Store, StoreError};
+
+/// What the store has about people.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) known: Vec<KnownPerson>,
+    pub(super) keys: Vec<KnownKey>,
+    pub(super) suspended: HashMap<UserId, Suspension>,
+    pub(super) grants: HashMap<UserId, Vec<HeldGrant>>,
+}
+
+impl Rows {
+    /// Reads all of it.
+    pub(super) async fn read(store: &Store, now: OffsetDateTime) -> Result<Self, StoreError> {
+        let mut grants = HashMap::<UserId, Vec<HeldGrant>>::new();
+        for (user, grant) in store.known_grants(now).await? {
+            grants.entry(user).or_default().push(grant);
+        }
+        Ok(Self {
+            known: store.known_people().await?,
+            keys: store.known_keys().await?,
+            suspended: store.suspensions().await?,
+            grants,
+        })
+    }
+}
+
+/// The people of the file with their rows, which are made on first sight.
+pub(super) async fn with_rows(
+    store: &Store,
+    people: &config::People,
+    clock: &dyn Clock,
+) -> Result<Vec<(UserId, ConfiguredUser)>, StoreError> {
+    let mut users = Vec::with_capacity(people.users.len());
+    for person in &people.users {
+        let id = store.ensure_user(&person.subject, &person.name, clock.now()).await?;
+        users.push((id, person.clone()));
+    }
+    Ok(users)
+}
+
+/// The domains' rules for whose user profile is whose.
+pub(super) fn rules(domains: &[Domain]) -> Vec<(DomainAlias, Ownership)> {
+    let rule = |domain: &Domain| Some((domain.alias.clone(), domain.ownership.clone()?));
+    domains.iter().filter_map(rule).collect()
+}
 
 /// The users in force. A key belongs to one person: the configuration and the store see to that.
 #[derive(Debug, Default)]
 pub(super) struct People {
     by_key: HashMap<KeyData, Held>,
     by_id: Arc<Users>,
+    directory: Arc<Directory>,
 }
 
 #[derive(Debug)]
@@ -34,19 +85,19 @@ impl People {
     pub(super) fn of(
         listed: &[(UserId, ConfiguredUser)],
         (roles, ownership): (&Roles, &[(DomainAlias, Ownership)]),
-        known: &[KnownPerson],
-        keys: &[KnownKey],
+        rows: &Rows,
     ) -> Self {
+        let Rows { known, keys, .. } = rows;
         let mut by_id = Users::new();
         let mut profiles = profiles(listed, ownership, known);
         for person in known {
             if let Some(mut user) = user(person, roles) {
                 user.profiles = profiles.remove(&person.id).unwrap_or_default();
-                by_id.insert(person.id, Arc::new(user));
+                by_id.insert(person.id, Arc::new(kept(user, rows)));
             }
         }
         for (id, person) in listed {
-            by_id.insert(*id, Arc::new(person.with_id(*id)));
+            by_id.insert(*id, Arc::new(kept(person.with_id(*id), rows)));
         }
         let mut by_key = HashMap::new();
         for key in keys {
@@ -66,7 +117,18 @@ impl People {
                 by_key.insert(key.key.key_data().clone(), held);
             }
         }
-        Self { by_key, by_id: Arc::new(by_id) }
+        let directory = Arc::new(directory(listed, rows, &by_id));
+        Self { by_key, by_id: Arc::new(by_id), directory }
+    }
+
+    /// Everybody as admins see them.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    /// Until when a key counts, if it counts for a time.
+    pub(super) fn key_until(&self, key: &PublicKey) -> Option<OffsetDateTime> {
+        self.by_key.get(key.key_data())?.until
     }
 
     pub(super) fn by_key(&self, key: &PublicKey, now: OffsetDateTime) -> Option<Arc<User>> {
@@ -95,6 +157,33 @@ impl People {
     }
 }
 
+/// A user with what the store says about them, whoever vouches for them.
+fn kept(mut user: User, rows: &Rows) -> User {
+    user.suspended |= rows.suspended.contains_key(&user.id);
+    user.grants = rows.grants.get(&user.id).cloned().unwrap_or_default();
+    user
+}
+
+/// Those who are known, with what admins see of them.
+fn directory(listed: &[(UserId, ConfiguredUser)], rows: &Rows, by_id: &Users) -> Directory {
+    let mut added = HashMap::<UserId, usize>::new();
+    for key in &rows.keys {
+        *added.entry(key.user).or_default() += 1;
+    }
+    let entry = |id: UserId, provider: &str, listed_keys| {
+        Some(Entry {
+            user: Arc::clone(by_id.get(&id)?),
+            provider: provider.to_owned(),
+            listed_keys,
+            added_keys: added.get(&id).copied().unwrap_or_default(),
+            suspension: rows.suspended.get(&id).cloned(),
+        })
+    };
+    let of_providers = rows.known.iter().filter_map(|p| entry(p.id, &p.provider, Vec::new()));
+    let of_the_file = listed.iter().filter_map(|(id, p)| entry(*id, LOCAL, p.keys.clone()));
+    Directory::of(of_providers.chain(of_the_file).collect())
+}
+
 /// A person of a provider's as a user. Groups that cannot be written as `provider/group` give no right to anybody.
 fn user(person: &KnownPerson, roles: &Roles) -> Option<User> {
     let groups = person.groups.iter().filter_map(|group| format!("{}/{group}", person.provider).parse().ok());
@@ -106,6 +195,7 @@ fn user(person: &KnownPerson, roles: &Roles) -> Option<User> {
         role: roles.of(&groups),
         groups,
         profiles: Default::default(),
+        grants: Vec::new(),
         suspended: false,
         standing: person.standing,
     })
@@ -156,7 +246,8 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::ids::KeyId;
+    use crate::domain::grant::Grant;
+    use crate::domain::ids::{GrantId, KeyId};
     use crate::domain::user::{Role, Standing};
 
     const ONE: &str =
@@ -202,6 +293,14 @@ mod tests {
         }
     }
 
+    fn rows(known: Vec<KnownPerson>, keys: Vec<KnownKey>) -> Rows {
+        Rows { known, keys, ..Rows::default() }
+    }
+
+    fn none() -> Rows {
+        Rows::default()
+    }
+
     fn offered(text: &str) -> PublicKey {
         PublicKey::from_openssh(text).unwrap()
     }
@@ -209,7 +308,7 @@ mod tests {
     #[test]
     fn a_key_finds_its_user_whatever_its_comment() {
         let people =
-            People::of(&[listed("alice", &[ONE]), listed("bo", &[TWO])], (&Roles::default(), &[]), &[], &[]);
+            People::of(&[listed("alice", &[ONE]), listed("bo", &[TWO])], (&Roles::default(), &[]), &none());
         let alice = people.by_key(&offered(ONE.trim_end_matches(" laptop")), NOW).unwrap();
         assert_eq!(alice.name.as_str(), "alice");
         assert_eq!(people.by_id(alice.id).unwrap(), alice);
@@ -217,16 +316,16 @@ mod tests {
 
     #[test]
     fn an_unlisted_key_finds_nobody() {
-        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &[], &[]);
+        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &none());
         assert_eq!(people.by_key(&offered(TWO), NOW), None);
     }
 
     #[test]
     fn an_added_key_counts_until_it_lapses_and_groups_carry_their_provider() {
         let anna = known("anna");
-        let keys = [key(anna.id, ONE, Some(NOW))];
+        let keys = vec![key(anna.id, ONE, Some(NOW))];
         let roles = Roles { admin: ["okta/ml".parse().unwrap()].into(), ..Roles::default() };
-        let people = People::of(&[], (&roles, &[]), &[anna], &keys);
+        let people = People::of(&[], (&roles, &[]), &rows(vec![anna], keys));
         let user = people.by_key(&offered(ONE), NOW - time::Duration::SECOND).unwrap();
         assert_eq!(user.role, Role::Admin);
         assert_eq!(user.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["okta/ml"]);
@@ -242,7 +341,7 @@ mod tests {
         let mut alice = listed("alice", &[]);
         alice.1.profiles = ["main/bo".parse().unwrap()].into();
         let ids = [anna.id, bo.id];
-        let people = People::of(&[alice], (&Roles::default(), &rules), &[anna, bo], &[]);
+        let people = People::of(&[alice], (&Roles::default(), &rules), &rows(vec![anna, bo], vec![]));
         let profiles = ids
             .map(|id| people.by_id(id).unwrap().profiles.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(profiles, [vec!["main/anna".to_owned()], vec![]]);
@@ -251,8 +350,40 @@ mod tests {
     #[test]
     fn the_files_word_about_a_key_stands() {
         let anna = known("anna");
-        let keys = [key(anna.id, ONE, None)];
-        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &[anna], &keys);
+        let keys = vec![key(anna.id, ONE, None)];
+        let people =
+            People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &rows(vec![anna], keys));
         assert_eq!(people.by_key(&offered(ONE), NOW).unwrap().name.as_str(), "alice");
+    }
+
+    #[test]
+    fn suspensions_and_grants_are_those_of_the_row_and_the_files_word_stays() {
+        let (anna, alice) = (known("anna"), listed("alice", &[ONE]));
+        let mut carl = listed("carl", &[]);
+        carl.1.suspended = true;
+        let grant = Grant {
+            domain: "main".parse().unwrap(),
+            space: "demo".parse().unwrap(),
+            until: NOW,
+            reason: "on call".to_owned(),
+        };
+        let held = HeldGrant { id: GrantId::generate(), grant };
+        let suspension = Suspension { at: NOW, by: "ada".to_owned(), reason: "laptop lost".to_owned() };
+        let (anna_id, alice_id, carl_id) = (anna.id, alice.0, carl.0);
+        let rows = Rows {
+            suspended: [(alice_id, suspension.clone())].into(),
+            grants: [anna_id, alice_id].map(|id| (id, vec![held.clone()])).into(),
+            ..rows(vec![anna], vec![key(anna_id, TWO, None)])
+        };
+        let people = People::of(&[alice, carl], (&Roles::default(), &[]), &rows);
+        let seen = |id| people.by_id(id).map(|user| (user.suspended, user.grants.len())).unwrap();
+        assert_eq!([seen(anna_id), seen(alice_id), seen(carl_id)], [(false, 1), (true, 1), (true, 0)]);
+        let directory = people.directory();
+        let shown = |entry: &Entry| (entry.written(), entry.listed_keys.len(), entry.added_keys);
+        let all: Vec<_> = directory.entries().iter().map(shown).collect();
+        let expected = [("local/alice", 1, 0), ("okta/anna", 0, 1), ("local/carl", 0, 0)];
+        assert_eq!(all, expected.map(|(name, listed, added)| (name.to_owned(), listed, added)));
+        assert_eq!(directory.entry(alice_id).unwrap().suspension, Some(suspension));
+        assert_eq!(directory.entry(carl_id).unwrap().suspension, None, "the file's suspension has no row");
     }
 }

@@ -322,6 +322,7 @@ impl Client {
         match user {
             Some(user) if user.id != self.user.id => Some(Because::NoLongerAUser),
             Some(user) => stands(&user, self.shared.clock.now()).err(),
+            None if self.shared.identity.user(self.user.id).is_some() => Some(Because::KeyRemoved),
             None => Some(Because::NoLongerAUser),
         }
     }

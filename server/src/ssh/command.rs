@@ -1,43 +1,67 @@
 //! The gateway's own command line: what `ssh spaceport@gateway COMMAND` answers.
 
-use super::client::Client;
-use super::messages::{self, Message};
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::client::{Client, Credential};
+use super::messages::{self, Message, ProvenBy};
 use super::target;
 use super::terminal::{Gone, Terminal};
-use crate::domain::user::Role;
+use crate::domain::user::User;
 use crate::gateway::Purpose;
+use crate::identity::MyKeys;
 
 /// The exit status of a command that does not exist or was given nonsense, as shells have it.
 const USAGE: u32 = 2;
 
+/// The exit status of a command that was understood and not done.
+const REFUSED: u32 = 1;
+
 /// What a command came to.
 enum Answer {
     Text(String),
+    /// A change that everybody takes in once the answer is out: it may be the end of this very connection.
+    Changed(String),
+    /// Nonsense.
+    Misused(Message),
+    /// Not done.
     Refused(Message),
 }
 
 /// Answers one command, or the wish for a shell, which gets the help.
 pub(super) async fn run(client: &Client, terminal: &Terminal, purpose: &Purpose) -> Result<(), Gone> {
     let answer = match purpose {
-        Purpose::Exec(command) => answer(client, &String::from_utf8_lossy(command)),
+        Purpose::Exec(command) => answer(client, &String::from_utf8_lossy(command)).await,
         Purpose::Shell => Answer::Text(messages::help(&client.shared.address)),
         Purpose::Subsystem(_) | Purpose::Forward { .. } => {
-            Answer::Refused(messages::no_shell(&client.shared.address))
+            Answer::Misused(messages::no_shell(&client.shared.address))
         }
     };
-    match answer {
-        Answer::Text(text) => {
-            terminal.answer(&text).await?;
-            terminal.finish(0).await
+    let status = match &answer {
+        Answer::Text(text) | Answer::Changed(text) => {
+            terminal.answer(text).await?;
+            0
+        }
+        Answer::Misused(message) => {
+            terminal.say(message).await?;
+            USAGE
         }
         Answer::Refused(message) => {
-            terminal.say(&message).await?;
-            terminal.finish(USAGE).await
+            terminal.say(message).await?;
+            REFUSED
         }
+    };
+    let finished = terminal.finish(status).await;
+    if matches!(answer, Answer::Changed(_))
+        && let Err(error) = client.shared.identity.take_in().await
+    {
+        debug!(%error, "a change is taken in a second later");
     }
+    finished
 }
 
-fn answer(client: &Client, command: &str) -> Answer {
+async fn answer(client: &Client, command: &str) -> Answer {
     let address = &client.shared.address;
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     match words.as_slice() {
@@ -45,18 +69,72 @@ fn answer(client: &Client, command: &str) -> Answer {
         ["whoami"] => Answer::Text(whoami(client)),
         ["spaces"] => Answer::Text(messages::spaces(&client.spaces())),
         ["config", names @ ..] if !names.is_empty() => config(client, names),
-        _ => Answer::Refused(messages::no_such_command(command, address)),
+        ["keys"] => keys(client).await,
+        ["keys", "remove", which @ ..] if !which.is_empty() => remove_key(client, &which.join(" ")).await,
+        ["logout"] => log_out(client).await,
+        _ => Answer::Misused(messages::no_such_command(command, address)),
     }
 }
 
+/// The person as known now.
+fn person(client: &Client) -> Arc<User> {
+    client.shared.identity.user(client.user.id).unwrap_or_else(|| client.user.clone())
+}
+
 fn whoami(client: &Client) -> String {
-    let role = match client.user.role {
-        Role::User => "user",
-        Role::Auditor => "auditor",
-        Role::Admin => "admin",
+    let (user, identity) = (person(client), &client.shared.identity);
+    let fingerprint = &client.connection.key_fingerprint;
+    let proof = match &client.credential {
+        Credential::Certificate => ProvenBy::Certificate,
+        Credential::Approval => ProvenBy::Approval,
+        Credential::Key(key) => match identity.key_until(key) {
+            Some(until) => ProvenBy::KeyUntil(until),
+            None => ProvenBy::Key,
+        },
     };
-    let groups: Vec<&str> = client.user.groups.iter().map(|group| group.as_str()).collect();
-    messages::whoami(client.user.name.as_str(), role, &groups, &client.connection.key_fingerprint)
+    messages::whoami(&user, fingerprint, proof)
+}
+
+async fn keys(client: &Client) -> Answer {
+    match client.shared.identity.all_keys_of(&client.user).await {
+        Ok(keys) => Answer::Text(messages::keys(&keys, &client.shared.address)),
+        Err(_) => Answer::Refused(messages::database_away()),
+    }
+}
+
+/// Removes the key of this fingerprint or name.
+async fn remove_key(client: &Client, which: &str) -> Answer {
+    let (identity, address) = (&client.shared.identity, &client.shared.address);
+    let Ok(MyKeys { added, listed }) = identity.all_keys_of(&client.user).await else {
+        return Answer::Refused(messages::database_away());
+    };
+    let meant: Vec<_> = added.iter().filter(|key| key.fingerprint == which || key.name == which).collect();
+    let key = match meant.as_slice() {
+        [key] => key,
+        [] if listed.iter().any(|key| key.fingerprint == which || key.key.comment().to_string() == which) => {
+            return Answer::Refused(messages::key_is_listed(which));
+        }
+        [] => return Answer::Refused(messages::no_such_key(which, address)),
+        several => {
+            let several: Vec<&str> = several.iter().map(|key| key.fingerprint.as_str()).collect();
+            return Answer::Refused(messages::several_keys(which, &several));
+        }
+    };
+    match identity.remove_own_key(&client.user, key.id, client.connection.address).await {
+        Ok(true) => Answer::Changed(messages::key_removed(&key.name)),
+        Ok(false) => Answer::Refused(messages::no_such_key(which, address)),
+        Err(_) => Answer::Refused(messages::database_away()),
+    }
+}
+
+/// Ends the person's web logins.
+async fn log_out(client: &Client) -> Answer {
+    match client.shared.identity.log_out(&client.user, client.connection.address).await {
+        Ok(ended) => {
+            Answer::Text(messages::logged_out(ended, person(client).standing, &client.shared.address))
+        }
+        Err(_) => Answer::Refused(messages::database_away()),
+    }
 }
 
 /// A block for each name. Names are checked for form only: a space may be created later.
@@ -65,7 +143,7 @@ fn config(client: &Client, names: &[&str]) -> Answer {
     let mut text = String::new();
     for name in names {
         if let Err(error) = target::read(name) {
-            return Answer::Refused(messages::malformed(&error, address));
+            return Answer::Misused(messages::malformed(&error, address));
         }
         text.push_str(&messages::config_block(name, address));
     }

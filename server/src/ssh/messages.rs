@@ -6,6 +6,7 @@
 mod approval;
 mod commands;
 mod ended;
+mod person;
 mod refused;
 mod text;
 
@@ -23,8 +24,11 @@ pub(super) use approval::{
     approval_denied, approval_void, approve, approve_question, approved, nobody_approved, not_bound,
     not_yet_approved,
 };
-pub(super) use commands::{config_block, help, no_such_command, spaces, whoami};
+pub(super) use commands::{config_block, help, no_such_command, spaces};
 pub(super) use ended::{ended, notice};
+pub(super) use person::{
+    ProvenBy, database_away, key_is_listed, key_removed, keys, logged_out, no_such_key, several_keys, whoami,
+};
 pub(super) use refused::{
     find_failed, malformed, no_shell, not_forwarded, open_failed, remote_access_off, status_of,
 };

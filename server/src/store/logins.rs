@@ -290,6 +290,29 @@ impl Store {
         text(sealing, ID_TOKEN, &token).map(Some)
     }
 
+    /// Ends every login of a person. Answers how many there were.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn end_logins(&self, user: UserId, change: &Change) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let ended = sqlx::query!(
+            "UPDATE logins SET ended_at = $2, end_reason = 'signed out over ssh', refresh_token = NULL
+             WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2",
+            user.uuid(),
+            change.at,
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if ended > 0 {
+            let detail = json!({ "reason": "signed out over ssh", "logins": ended });
+            audit(&mut tx, change, "login.ended", None, detail).await?;
+            tx.commit().await?;
+        }
+        Ok(ended)
+    }
+
     /// Locks one login that is due to be renewed: its person has standing and a live session, and nobody has renewed
     /// it since. Other replicas pass over it meanwhile.
     ///

@@ -5,15 +5,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::control::{CHANNEL, Control, Message};
-use super::text::{counted, plain};
+use super::text::{counted, id_digits, plain};
 use super::{Store, StoreError};
 use crate::domain::ids::{AuditId, ReplicaId, SessionId, UserName};
 
 /// The longest reason that is kept with a request, in characters: a notification holds 8,000 bytes
 /// (PostgreSQL manual, NOTIFY).
 const REASON_CHARS: usize = 500;
-/// The shortest end of an id that is taken for one.
-const SHORT_ID_CHARS: usize = 4;
 
 /// A live session, as `spaceport session list` shows it.
 #[derive(Debug, Clone)]
@@ -148,10 +146,7 @@ impl Store {
 
 /// Locks and answers the live sessions with this id, or with this end of an id.
 async fn find_live(on: &mut PgConnection, id: &str) -> Result<Vec<Uuid>, StoreError> {
-    let digits: String = id.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    if digits.len() < SHORT_ID_CHARS || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Ok(Vec::new());
-    }
+    let Some(digits) = id_digits(id) else { return Ok(Vec::new()) };
     let ids = sqlx::query_scalar!(
         "SELECT id FROM sessions
          WHERE ended_at IS NULL AND right(replace(id::text, '-', ''), length($1)) = $1

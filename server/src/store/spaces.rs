@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::domain::ids::{DomainAlias, RunId, SpaceId};
-use crate::domain::space::{App, AppStatus, Sharing, Space};
+use crate::domain::space::{App, AppStatus, Sharing, Space, SpaceStatus};
 
 impl Store {
     /// Writes what a complete listing of a domain showed: spaces seen and gone, runs begun and ended. Answers the
@@ -51,6 +51,39 @@ impl Store {
         begin_runs(&mut tx, &spaces, now).await?;
         tx.commit().await?;
         Ok(spaces)
+    }
+}
+
+impl Store {
+    /// The spaces that the newest listings showed, as far as rules look at them: whether a space is up is not kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn known_spaces(&self) -> Result<Vec<Space>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT id, arn, domain, owner, sharing, app_type, remote_access FROM spaces
+             WHERE deleted_at IS NULL ORDER BY domain, name"
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let spaces = rows.into_iter().filter_map(|row| {
+            Some(Space {
+                id: row.id.into(),
+                arn: row.arn.parse().ok()?,
+                domain: row.domain.parse().ok()?,
+                owner: row.owner.and_then(|owner| owner.parse().ok()),
+                sharing: if row.sharing == sharing_word(Sharing::Shared) {
+                    Sharing::Shared
+                } else {
+                    Sharing::Private
+                },
+                app_type: row.app_type.and_then(|app_type| app_type.parse().ok()),
+                remote_access: row.remote_access,
+                status: SpaceStatus::InService,
+                app: None,
+            })
+        });
+        Ok(spaces.collect())
     }
 }
 

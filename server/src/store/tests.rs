@@ -7,6 +7,7 @@ mod approvals;
 mod chain;
 mod control;
 mod embedded;
+mod grants;
 mod leases;
 mod logins;
 mod record;

@@ -26,6 +26,16 @@ pub(super) fn plain_json(value: &Value) -> Value {
     }
 }
 
+/// The shortest end of an id that is taken for one.
+const SHORT_ID_CHARS: usize = 4;
+
+/// The digits of an id, or of the end of one, as people quote it; nothing if it is neither.
+pub(super) fn id_digits(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let is_one = digits.len() >= SHORT_ID_CHARS && digits.chars().all(|c| c.is_ascii_hexdigit());
+    is_one.then_some(digits)
+}
+
 /// A count as `bigint`.
 pub(super) fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)

@@ -2,10 +2,12 @@
 
 pub(super) mod approve;
 pub(super) mod certificate;
+pub(super) mod grants;
 pub(super) mod keys;
 pub(super) mod logins;
 pub(super) mod sessions;
 pub(super) mod signin;
+pub(super) mod users;
 
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ pub(super) struct Bar {
     role: &'static str,
     until: String,
     sees_everybody: bool,
+    is_admin: bool,
 }
 
 impl Bar {
@@ -40,16 +43,13 @@ impl Bar {
         Self {
             here,
             name: user.name.to_string(),
-            role: match role {
-                Role::User => "User",
-                Role::Auditor => "Auditor",
-                Role::Admin => "Admin",
-            },
+            role: role_word(role),
             until: match user.standing {
                 Standing::Until(until) => format!("Signed in until {}", shown(until)),
                 Standing::Configured | Standing::Withdrawn { .. } => String::new(),
             },
             sees_everybody: role >= Role::Auditor,
+            is_admin: role >= Role::Admin,
         }
     }
 }
@@ -64,6 +64,8 @@ pub(super) enum Problem {
     },
     /// There is no such page, or not for this person.
     NotFound,
+    /// An admin keeps the person out.
+    Suspended,
     /// Another site sent it.
     CrossSite,
     /// A form that no page of ours has.
@@ -111,6 +113,11 @@ impl IntoResponse for Problem {
             Self::NotFound => {
                 (StatusCode::NOT_FOUND, "There is no such page", "It may have moved, or it is not for you.")
             }
+            Self::Suspended => (
+                StatusCode::FORBIDDEN,
+                "An admin suspended your access",
+                "There is nothing for you here until they let you in again. Ask them.",
+            ),
             Self::CrossSite => (
                 StatusCode::FORBIDDEN,
                 "That did not come from this site",
@@ -147,6 +154,15 @@ impl IntoResponse for Problem {
             next_text: "Start again",
         };
         (status, again, page_of(&page)).into_response()
+    }
+}
+
+/// A role as pages name it.
+const fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::User => "User",
+        Role::Auditor => "Auditor",
+        Role::Admin => "Admin",
     }
 }
 

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
-use super::pages::{self, Problem, approve, certificate, home, keys, logins, sessions, signin};
+use super::pages::{
+    self, Problem, approve, certificate, grants, home, keys, logins, sessions, signin, users,
+};
 use crate::config::{Provider, PublicUrl, Web};
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
@@ -102,6 +104,11 @@ fn router(site: Arc<Site>) -> Router {
         .route("/logins/{login}/end", post(logins::end))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{session}/end", post(sessions::end))
+        .route("/users", get(users::list))
+        .route("/users/{user}/suspend", post(users::suspend))
+        .route("/users/{user}/resume", post(users::resume))
+        .route("/grants", get(grants::list).post(grants::add))
+        .route("/grants/{grant}/end", post(grants::end))
         .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .fallback(|| async { Problem::NotFound })

@@ -91,14 +91,16 @@ impl FromRequestParts<Arc<Site>> for Person {
         let Some(cookie) = browser.cookies.get(site.login_cookie()) else {
             return Err(Problem::SignIn { wanted });
         };
-        match site.identity.signed_in(&cookie).await? {
-            Some(who) => Ok(Self { who, visitor: browser.visitor }),
-            None => {
-                let why = "the cookie is that of no live login";
-                site.identity.stranger(parts.uri.path(), why, &browser.visitor).await?;
-                Err(Problem::SignIn { wanted })
-            }
+        let Some(who) = site.identity.signed_in(&cookie).await? else {
+            let why = "the cookie is that of no live login";
+            site.identity.stranger(parts.uri.path(), why, &browser.visitor).await?;
+            return Err(Problem::SignIn { wanted });
+        };
+        // Whoever is kept out must not let themselves in again.
+        if who.user.suspended {
+            return Err(Problem::Suspended);
         }
+        Ok(Self { who, visitor: browser.visitor })
     }
 }
 

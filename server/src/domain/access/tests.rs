@@ -1,5 +1,7 @@
 use time::macros::datetime;
 
+use super::super::grant::{Grant, HeldGrant};
+use super::super::ids::GrantId;
 use super::super::testing::{space, space_in, user};
 use super::*;
 
@@ -12,14 +14,13 @@ fn policy() -> AccessPolicy {
     }
 }
 
-fn grant(user: &str, space: &str, until: OffsetDateTime) -> Grant {
-    Grant {
-        user: user.parse().unwrap(),
-        domain: "main".parse().unwrap(),
-        space: space.parse().unwrap(),
-        until,
-        reason: "on call".into(),
-    }
+fn what(space: &str, until: OffsetDateTime) -> Grant {
+    let (domain, space) = ("main".parse().unwrap(), space.parse().unwrap());
+    Grant { domain, space, until, reason: "on call".into() }
+}
+
+fn grant(user: &str, space: &str, until: OffsetDateTime) -> ListedGrant {
+    ListedGrant { user: user.parse().unwrap(), grant: what(space, until) }
 }
 
 #[test]
@@ -148,4 +149,60 @@ fn grant_of_a_configured_person_is_not_that_of_a_namesake_who_signed_in() {
     assert!(matches!(decide(&policy, &alice, &demo, Action::Open, NOW), Decision::Allow(_)));
     alice.standing = Standing::Until(NOW + time::Duration::HOUR);
     assert!(matches!(decide(&policy, &alice, &demo, Action::Open, NOW), Decision::Deny(_)));
+}
+
+#[test]
+fn a_held_grant_is_its_persons_whoever_vouches_for_them_and_no_namesakes() {
+    let demo = space("demo", "alice", Sharing::Private);
+    let until = NOW + time::Duration::HOUR;
+    let held = HeldGrant { id: GrantId::generate(), grant: what("demo", until) };
+    let namesake = user("bo", &[]);
+    for standing in [Standing::Configured, Standing::Until(until)] {
+        let bo = User { grants: vec![held.clone()], standing, ..user("bo", &[]) };
+        let because = Because::Granted { until, reason: "on call".into() };
+        let explained = explain(&policy(), &bo, &demo, Action::Open, NOW);
+        assert_eq!(explained.decision, Decision::Allow(because));
+        assert_eq!(explained.rule, Rule::HeldGrant(held.id));
+    }
+    let no = Decision::Deny(Because::PrivateTo(Some("alice".into())));
+    assert_eq!(decide(&policy(), &namesake, &demo, Action::Open, NOW), no);
+    let other = space_in("west", "demo", "alice", Sharing::Private);
+    let bo = User { grants: vec![held], ..namesake };
+    assert_eq!(decide(&policy(), &bo, &other, Action::Open, NOW), no, "another domain");
+}
+
+#[test]
+fn of_several_grants_the_one_that_runs_longest_counts_whichever_its_kind() {
+    let demo = space("demo", "alice", Sharing::Private);
+    let (soon, later) = (NOW + time::Duration::MINUTE, NOW + time::Duration::HOUR);
+    let rule = |listed, held| {
+        let policy = AccessPolicy { grants: vec![grant("bo", "demo", listed)], ..policy() };
+        let grants = vec![HeldGrant { id: GrantId::generate(), grant: what("demo", held) }];
+        let bo = User { grants, ..user("bo", &[]) };
+        explain(&policy, &bo, &demo, Action::Open, NOW).rule
+    };
+    assert_eq!(rule(later, soon), Rule::ListedGrant(0));
+    assert!(matches!(rule(soon, later), Rule::HeldGrant(_)));
+    assert!(matches!(rule(NOW, soon), Rule::HeldGrant(_)), "one that has ended hides none that runs");
+}
+
+#[test]
+fn a_denial_by_name_is_about_everybody_who_is_called_so() {
+    let demo = space("demo", "alice", Sharing::Private);
+    let denial = Denial { user: "alice".parse().unwrap(), domain: None, space: None, reason: "audit".into() };
+    let policy = AccessPolicy { denials: vec![denial], ..policy() };
+    for standing in [Standing::Configured, Standing::Until(NOW + time::Duration::HOUR)] {
+        let alice = User { standing, ..user("alice", &[]) };
+        let explained = explain(&policy, &alice, &demo, Action::Open, NOW);
+        assert_eq!(explained.decision, Decision::Deny(Because::Denied("audit".into())));
+        assert_eq!(explained.rule, Rule::Denial(0));
+    }
+}
+
+#[test]
+fn actions_are_read_as_operators_write_them() {
+    let words = ["open", "jump", "start", "change", "forward-agent"];
+    let actions = [Action::Open, Action::Jump, Action::Start, Action::Change, Action::ForwardAgent];
+    assert_eq!(words.map(|word| word.parse::<Action>().unwrap()), actions);
+    assert!("Open".parse::<Action>().is_err());
 }

@@ -38,6 +38,7 @@ fn user(id: u128, name: &str) -> Arc<User> {
         subject: name.to_owned(),
         groups: BTreeSet::new(),
         profiles: BTreeSet::new(),
+        grants: Vec::new(),
         role: Role::User,
         suspended: false,
         standing: Standing::Configured,

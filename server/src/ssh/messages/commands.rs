@@ -1,6 +1,6 @@
 //! Answers of the gateway's own command line: bare, on stdout.
 
-use super::{Address, Message, clean};
+use super::{Address, Message};
 use crate::domain::names::COMMAND_LINE;
 use crate::domain::space::Space;
 
@@ -13,12 +13,21 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
          {}\n\
          \x20 your spaces and what they are doing\n\
          {}\n\
-         \x20 who you are here\n\
+         \x20 who you are here, and until when\n\
+         {}\n\
+         \x20 your SSH keys\n\
+         {}\n\
+         \x20 no more ssh with that key\n\
+         {}\n\
+         \x20 signs you out of every browser; ssh goes on until your login lapses\n\
          {}\n\
          \x20 lines for ~/.ssh/config\n",
         address.ssh("SPACE"),
         command("spaces"),
         command("whoami"),
+        command("keys"),
+        command("keys remove FINGERPRINT|NAME"),
+        command("logout"),
         command("config SPACE..."),
     )
 }
@@ -48,16 +57,6 @@ fn written(space: &Space, spaces: &[Space]) -> String {
     if namesakes > 1 { format!("{name}.{}", space.domain) } else { name.to_owned() }
 }
 
-/// Who somebody is.
-pub(in crate::ssh) fn whoami(name: &str, role: &str, groups: &[&str], key: &str) -> String {
-    let groups = match groups {
-        [] => String::new(),
-        [one] => format!(", group {one}"),
-        several => format!(", groups {}", several.join(", ")),
-    };
-    format!("{}\nkey {}\n", clean(&format!("{name}, {role}{groups}")), clean(key))
-}
-
 /// A block of `ssh_config` for one space.
 pub(in crate::ssh) fn config_block(name: &str, address: &Address) -> String {
     let port = if address.port == 22 { String::new() } else { format!("  Port {}\n", address.port) };
@@ -70,6 +69,8 @@ pub(in crate::ssh) fn config_block(name: &str, address: &Address) -> String {
 /// A command that there is not.
 pub(in crate::ssh) fn no_such_command(command: &str, address: &Address) -> Message {
     let first = command.split_ascii_whitespace().next().unwrap_or_default();
-    Message::new(format!("there is no command \"{first}\" like that."))
-        .next(format!("{} -- it knows help, spaces, whoami, config.", address.ssh(COMMAND_LINE)))
+    Message::new(format!("there is no command \"{first}\" like that.")).next(format!(
+        "{} -- it knows help, spaces, whoami, keys, logout, config.",
+        address.ssh(COMMAND_LINE)
+    ))
 }

@@ -183,3 +183,19 @@ async fn a_key_is_one_persons_until_it_is_removed_or_lapses() {
     assert_eq!(add(anna, None, at(59)).await, AddedKey::SomebodyElses);
     assert!(matches!(add(anna, None, at(60)).await, AddedKey::Added(_)), "Bo's has lapsed");
 }
+
+#[tokio::test]
+async fn every_login_of_a_person_ends_at_once_and_their_standing_stays() {
+    let world = World::new().await;
+    let user = sign_in(&world, &vouched("okta", "1"), [1; 32]).await;
+    sign_in(&world, &vouched("okta", "1"), [2; 32]).await;
+    sign_in(&world, &vouched("okta", "2"), [3; 32]).await;
+    let end = async || world.store().end_logins(user, &who(&world)).await.unwrap();
+    assert_eq!(end().await, 2);
+    assert_eq!(end().await, 0);
+    let live = async |cookie| world.store().login([cookie; 32], at(1), at(-600)).await.unwrap().is_some();
+    assert_eq!([live(1).await, live(2).await, live(3).await], [false, false, true]);
+    assert_eq!(standing(&world, user).await, Standing::Until(at(3600)));
+    connect(&world, user).await;
+    assert!(world.store().due_renewal(at(300), &sealing()).await.unwrap().is_none(), "nothing renews it");
+}
