@@ -166,7 +166,7 @@ async fn a_certificate_from_the_page_lets_a_key_in_and_nothing_else_is_certified
     let scene = Scene::without_approvals().await?;
     let (anna, page) = scene.sign_in("anna").await?;
     let laptop = scene.new_laptop("fresh").await?;
-    let refused = laptop.ssh(["team", "true"]).await?;
+    let refused = laptop.ssh(["-o", "BatchMode=yes", "team", "true"]).await?;
     ensure!(refused.code == 255, "{refused:?}");
     let form = || page.form("/keys/certificate");
     let private = std::fs::read_to_string(laptop.key())?;
