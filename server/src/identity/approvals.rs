@@ -30,6 +30,7 @@ use crate::store::{Store, StoreError};
 const SECRET: &str = "approval_code_key";
 /// How often another id is tried when one is taken.
 const TRIES: u32 = 5;
+
 /// What approvals need beside the store.
 pub(super) struct Approvals {
     codes: hmac::Key,
