@@ -28,12 +28,13 @@ use crate::aws::{Aws, own_credentials};
 use crate::config::{Config, ConfigSource, LogFormat};
 use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
-use crate::domain::ports::{Clock, UserCredentials};
+use crate::domain::ports::{Clock, SpaceControl, UserCredentials};
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
 use crate::gateway::link::{LinkOptions, Spool, SpoolLimits};
 use crate::gateway::{Gateway, Limits, Parts, SystemClock};
 use crate::identity::{self, Identity};
 use crate::jobs::lease::LeaseJob;
+use crate::jobs::profiles::ProfileJob;
 use crate::jobs::seal::SealJob;
 use crate::ssh::Ssh;
 use crate::store::Store;
@@ -160,10 +161,16 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         own_credentials(&config.domains).await.context("the SDK has no source of AWS credentials")?;
     let roles: Arc<dyn UserCredentials> = Arc::new(identity.clone());
     let aws = Aws::new(&config.domains, &credentials, &roles, Arc::clone(&clock), tracker.clone())?;
+    let control: Arc<dyn SpaceControl> = Arc::new(aws.clone());
+    let owners =
+        ProfileJob::of(&config.domains, store.clone(), Arc::clone(&control), Arc::clone(&clock), replica);
+    if let Some(job) = owners {
+        tracker.spawn(job.run(stopping.clone()));
+    }
     let gateway = Gateway::new(Parts {
         replica,
         clock: Arc::clone(&clock),
-        control: Arc::new(aws.clone()),
+        control,
         dial: Arc::new(aws),
         store: store.clone(),
         recorder: recorder.clone(),

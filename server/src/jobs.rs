@@ -1,4 +1,5 @@
 //! Work that goes on by itself: each job is a loop that the composition root spawns on its task tracker.
 
 pub mod lease;
+pub mod profiles;
 pub mod seal;

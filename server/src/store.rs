@@ -13,6 +13,7 @@ pub mod keys;
 mod leases;
 pub mod logins;
 pub mod people;
+pub mod profiles;
 pub mod record;
 pub mod secrets;
 pub mod sessions;

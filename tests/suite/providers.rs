@@ -9,7 +9,8 @@ use spaceport_tests::browser::Browser;
 use spaceport_tests::provider::{CLIENT, Provider, SECRET, account};
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::Visitor;
-use studio_simulator::fixture::{DOMAIN, SpaceSpec};
+use studio_simulator::fixture::{DOMAIN, Fixture, SpaceSpec};
+use studio_simulator::simulator::Config as Account;
 
 use crate::scene::{Scene, Setting};
 
@@ -122,4 +123,40 @@ async fn the_same_address_and_groups_from_another_provider_are_nobodys_right() -
     scene.provider.change("sub-oskar", json!({ "groups": ["ml"], "email_verified": false })).await?;
     scene.sign_in("oskar").await?.1.is(200)?;
     scene.world.expect("SELECT email IS NULL FROM users WHERE subject = 'sub-oskar'", "true").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_identity_center_made_is_found_by_its_user() -> Result<()> {
+    let account =
+        Account { fixtures: vec![Fixture { sso: true, ..Fixture::default() }], ..Account::default() };
+    let domain = "ownership = { provider = \"idp\", sso_user = \"{email}\" }\n".to_owned();
+    let scene = Scene::with(Setting { account, domain, ..Setting::default() }).await?;
+    // SageMaker calls its user anna@example.org.
+    scene.provider.change("sub-anna", json!({ "email": "Anna@Example.org" })).await?;
+    let (laptop, _) = scene.laptop("anna").await?;
+    let name = "SELECT name FROM users WHERE subject = 'sub-anna'";
+    let name = scene.world.value(name).await?.context("her row")?;
+    let simulator = &scene.world.account.simulator;
+    simulator.create_profile(DOMAIN, "anna")?;
+    let tags = BTreeMap::from([("gw-owner".to_owned(), name)]);
+    let space = SpaceSpec { tags, untagged: true, ..SpaceSpec::private("annas", "anna").running() };
+    simulator.create_space(space).await?;
+    laptop.configure(scene.world.gateway.ssh, &["annas", "demo"])?;
+    until("her profile to be read", Duration::from_secs(30), async || {
+        laptop.ssh(["annas", "true"]).await?.well().map(|_| Some(()))
+    })
+    .await?;
+    let row =
+        "SELECT detail->>'sso_user' FROM audit WHERE kind = 'profile.read' AND detail->>'profile' = 'anna'";
+    scene.world.expect(row, "anna@example.org").await?;
+    // Whom SageMaker calls otherwise is somebody else, and a profile that was read is not read again and again.
+    let (other, _) = scene.laptop("ada").await?;
+    other.configure(scene.world.gateway.ssh, &["annas"])?;
+    let done = other.ssh(["annas", "true"]).await?;
+    ensure!(done.stderr.contains("you may not open annas"), "{}", done.stderr);
+    let trail = scene.world.account.simulator.cloudtrail();
+    let reads = trail.iter().filter(|event| event.event_name == "DescribeUserProfile").count();
+    let owners = scene.world.value("SELECT count(*) FROM user_profiles").await?.context("a count")?;
+    ensure!(owners == reads.to_string(), "{reads} calls for {owners} profiles");
+    Ok(())
 }

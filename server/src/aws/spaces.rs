@@ -17,7 +17,7 @@ use super::listing::{
 };
 use super::roles::Purpose;
 use crate::domain::actor::Actor;
-use crate::domain::ids::{DomainAlias, InstanceType};
+use crate::domain::ids::{DomainAlias, InstanceType, UserProfileName};
 use crate::domain::ports::{AwsError, SessionGrant, SpaceControl};
 use crate::domain::space::{AppType, Space, SpaceArn, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings};
@@ -30,6 +30,26 @@ impl SpaceControl for Aws {
 
     async fn list_spaces(&self, domain: &DomainAlias) -> Result<Vec<Space>, AwsError> {
         self.domain(domain)?.list().await
+    }
+
+    async fn sso_user(
+        &self,
+        domain: &DomainAlias,
+        profile: &UserProfileName,
+    ) -> Result<Option<String>, AwsError> {
+        let domain = self.domain(domain)?;
+        let operation = "sagemaker:DescribeUserProfile";
+        let request = domain
+            .service
+            .describe_user_profile()
+            .domain_id(domain.config.id.as_str())
+            .user_profile_name(profile.as_str());
+        let call = async { request.send().await.map_err(|error| from_sagemaker(operation, &error)) };
+        match domain.observed(operation, call).await {
+            Ok(described) => Ok(described.single_sign_on_user_value.filter(|user| !user.is_empty())),
+            Err(AwsError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn start_settings(&self, actor: &Actor, space: &Space) -> Result<StartSettings, AwsError> {

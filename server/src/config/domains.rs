@@ -10,7 +10,7 @@ use super::people::LOCAL;
 use super::reader::Section;
 use super::web::Provider;
 use crate::domain::ids::{AccountId, DomainAlias, GroupName, Region, StudioDomainId};
-use crate::domain::ownership::Ownership;
+use crate::domain::ownership::{Ownership, Rule};
 use crate::domain::role::{PersonRoles, RoleArn, RoleRule};
 use crate::domain::space::SpaceArn;
 
@@ -264,7 +264,17 @@ fn read_ownership(section: &mut Section<'_>) -> Option<Ownership> {
     }
     let mut section = section.section("ownership");
     let provider = section.required("provider", "write \"local\" for the people in this file");
-    let profile = section.required("profile", "write a template such as \"{name}\" or \"{email_local}\"");
+    let profile = if section.has("sso_user") {
+        if section.has("profile") {
+            section.fault("sso_user", None, "profile is there too", "keep one of them");
+        }
+        section
+            .parsed("sso_user", "write what the user is called there, such as \"{email}\"")
+            .map(Rule::SingleSignOn)
+    } else {
+        let instead = "write a template such as \"{name}\" or \"{email_local}\", or sso_user instead";
+        section.required("profile", instead).map(Rule::Named)
+    };
     section.finish();
     Some(Ownership { provider: provider?, profile: profile? })
 }

@@ -19,7 +19,7 @@ use crate::domain::grant::{Grant, ListedGrant};
 use crate::domain::ids::{
     DomainAlias, GroupName, MalformedName, ProviderAlias, UserId, UserName, UserProfileName,
 };
-use crate::domain::ownership::{Claims, NoProfile, Person, assign};
+use crate::domain::ownership::{Claims, NoProfile, Person, SsoUsers, assign};
 use crate::domain::user::{Profile, Role, Roles, Standing, User};
 
 /// RSA keys below this many bits are refused.
@@ -231,7 +231,7 @@ pub(super) fn give_profiles(users: &mut [ConfiguredUser], domains: &[Domain], fa
             .zip(&claims)
             .map(|(user, claims)| Person { claims, written: &user.profiles })
             .collect();
-        found.push((domain, assign(rule, &domain.alias, &people)));
+        found.push((domain, assign(rule, &domain.alias, &SsoUsers::new(), &people)));
     }
     for (domain, given) in found {
         for (user, given) in users.iter_mut().zip(given) {

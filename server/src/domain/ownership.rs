@@ -1,13 +1,14 @@
-//! Whose user profile is whose, by a domain's rule: a template over what a provider says of a person.
+//! Whose user profile is whose, by a domain's rule: a template over what a provider says of a person, or the user of IAM
+//! Identity Center for whom SageMaker made the profile.
 //!
-//! A value becomes part of a profile's name with every run of `._+@-` and spaces as one hyphen. What SageMaker would
+//! In a template a value becomes part of a profile's name with every run of `._+@-` and spaces as one hyphen. What SageMaker would
 //! not take even then is refused, and so is a name that two people would get: nothing is cut, nothing is guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::ids::{DomainAlias, ProviderAlias};
+use super::ids::{DomainAlias, ProviderAlias, UserProfileName};
 use super::user::Profile;
 
 /// A domain's rule.
@@ -15,9 +16,23 @@ use super::user::Profile;
 pub struct Ownership {
     /// The only provider whose word counts.
     pub provider: ProviderAlias,
-    /// How the profile's name is made.
-    pub profile: Template,
+    /// How the profile is found.
+    pub profile: Rule,
 }
+
+/// How a person's user profile is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// Its name is made from what the provider says.
+    Named(Template),
+    /// It is the one whose `SingleSignOnUserValue` is what the provider says, in any case of letters (SageMaker API,
+    /// `DescribeUserProfile`).
+    SingleSignOn(Field),
+}
+
+/// The user profiles of a domain that SageMaker made for users of IAM Identity Center, each with its
+/// `SingleSignOnUserValue`.
+pub type SsoUsers = BTreeMap<UserProfileName, String>;
 
 /// What a provider says of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +97,15 @@ impl fmt::Display for Field {
     }
 }
 
+impl FromStr for Field {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let field = FIELDS.iter().find(|(_, written)| *written == text).map(|(field, _)| *field);
+        field.ok_or("it is none of {name}, {subject}, {email}, {email_local}")
+    }
+}
+
 /// A profile's name with one field in it: `{name}`, `team-{email_local}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -130,6 +154,12 @@ pub enum NoProfile {
     /// SageMaker would not take the name.
     #[error("{0:?} is no name of a user profile")]
     Unfit(String),
+    /// SageMaker made none for this user of IAM Identity Center, as far as profiles that own spaces were read.
+    #[error("no user profile is that of the IAM Identity Center user {0:?}")]
+    NotMade(String),
+    /// It made several.
+    #[error("several user profiles are those of the IAM Identity Center user {0:?}")]
+    Several(String),
     /// Somebody else has it, or would get it by the same rule.
     #[error("{0} would be somebody else's, too")]
     Shared(Profile),
@@ -141,9 +171,10 @@ pub enum NoProfile {
 pub fn assign(
     rule: &Ownership,
     domain: &DomainAlias,
+    sso: &SsoUsers,
     people: &[Person<'_>],
 ) -> Vec<Result<Profile, NoProfile>> {
-    let made: Vec<_> = people.iter().map(|person| make(rule, domain, person)).collect();
+    let made: Vec<_> = people.iter().map(|person| find(rule, domain, sso, person)).collect();
     // Names that differ by case alone are too near to be two people's.
     let mut holders: BTreeMap<String, Vec<&Claims>> = BTreeMap::new();
     for (person, made) in people.iter().zip(&made) {
@@ -168,24 +199,44 @@ fn folded(profile: &Profile) -> String {
     profile.name.as_str().to_ascii_lowercase()
 }
 
-fn make(rule: &Ownership, domain: &DomainAlias, person: &Person<'_>) -> Result<Profile, NoProfile> {
-    let Template { before, field, after } = &rule.profile;
+fn find(
+    rule: &Ownership,
+    domain: &DomainAlias,
+    sso: &SsoUsers,
+    person: &Person<'_>,
+) -> Result<Profile, NoProfile> {
     if person.claims.provider != rule.provider {
         return Err(NoProfile::OtherProvider);
     }
     if person.written.iter().any(|profile| profile.domain == *domain) {
         return Err(NoProfile::Written);
     }
-    let value = field.of(person.claims).ok_or(NoProfile::Missing(*field))?;
-    let parts: Vec<&str> = value.split(|c| "._+@- ".contains(c)).filter(|part| !part.is_empty()).collect();
-    let name = format!("{before}{}{after}", parts.join("-"));
-    // Without this, a value of separators alone would leave the same words of the template to everybody.
-    if parts.is_empty() {
-        return Err(NoProfile::Unfit(name));
-    }
-    match name.parse() {
-        Ok(parsed) => Ok(Profile { domain: domain.clone(), name: parsed }),
-        Err(_) => Err(NoProfile::Unfit(name)),
+    let value = |field: &Field| field.of(person.claims).ok_or(NoProfile::Missing(*field));
+    let name = match &rule.profile {
+        Rule::Named(template) => template.name(value(&template.field)?)?,
+        Rule::SingleSignOn(field) => made_for(value(field)?, sso)?,
+    };
+    Ok(Profile { domain: domain.clone(), name })
+}
+
+/// The one profile that was made for a user of IAM Identity Center.
+fn made_for(user: &str, sso: &SsoUsers) -> Result<UserProfileName, NoProfile> {
+    let mut made = sso.iter().filter(|(_, value)| value.eq_ignore_ascii_case(user)).map(|(name, _)| name);
+    let name = made.next().ok_or_else(|| NoProfile::NotMade(user.to_owned()))?;
+    if made.next().is_some() { Err(NoProfile::Several(user.to_owned())) } else { Ok(name.clone()) }
+}
+
+impl Template {
+    /// The name with a value in its place.
+    fn name(&self, value: &str) -> Result<UserProfileName, NoProfile> {
+        let parts: Vec<&str> =
+            value.split(|c| "._+@- ".contains(c)).filter(|part| !part.is_empty()).collect();
+        let name = format!("{}{}{}", self.before, parts.join("-"), self.after);
+        // Without this, a value of separators alone would leave the same words of the template to everybody.
+        if parts.is_empty() {
+            return Err(NoProfile::Unfit(name));
+        }
+        name.parse().map_err(|_| NoProfile::Unfit(name))
     }
 }
 
@@ -206,13 +257,13 @@ mod tests {
     }
 
     fn rule(template: &str) -> Ownership {
-        Ownership { provider: "okta".parse().unwrap(), profile: template.parse().unwrap() }
+        Ownership { provider: "okta".parse().unwrap(), profile: Rule::Named(template.parse().unwrap()) }
     }
 
     fn given(template: &str, people: &[Claims]) -> Vec<Result<String, NoProfile>> {
         let none = BTreeSet::new();
         let people: Vec<_> = people.iter().map(|claims| Person { claims, written: &none }).collect();
-        let given = assign(&rule(template), &"main".parse().unwrap(), &people);
+        let given = assign(&rule(template), &"main".parse().unwrap(), &SsoUsers::new(), &people);
         given.into_iter().map(|given| given.map(|profile| profile.to_string())).collect()
     }
 
@@ -269,10 +320,49 @@ mod tests {
         let (written, none) = (BTreeSet::from(["main/Anna".parse().unwrap()]), BTreeSet::new());
         let people = [Person { claims: &boss, written: &written }, Person { claims: &anna, written: &none }];
         let domain = "main".parse().unwrap();
-        let given = assign(&rule("{name}"), &domain, &people);
+        let given = assign(&rule("{name}"), &domain, &SsoUsers::new(), &people);
         assert!(matches!(given[..], [Err(NoProfile::OtherProvider), Err(NoProfile::Shared(_))]), "{given:?}");
         let people = [Person { claims: &anna, written: &written }];
-        assert_eq!(assign(&rule("{name}"), &domain, &people), [Err(NoProfile::Written)]);
+        assert_eq!(assign(&rule("{name}"), &domain, &SsoUsers::new(), &people), [Err(NoProfile::Written)]);
+    }
+
+    #[test]
+    fn a_profile_of_a_user_of_identity_center_is_that_users() {
+        let rule = Ownership {
+            provider: "okta".parse().unwrap(),
+            profile: Rule::SingleSignOn("{email}".parse().unwrap()),
+        };
+        let sso: SsoUsers =
+            [("u-1", "Anna@Example.com"), ("u-2", "bo@example.com"), ("u-3", "BO@example.com")]
+                .map(|(profile, user)| (profile.parse().unwrap(), user.to_owned()))
+                .into();
+        let people = [
+            claims("okta", "anna", Some("anna@example.com")),
+            claims("other", "anna", Some("anna@example.com")),
+            claims("okta", "bo", Some("bo@example.com")),
+            claims("okta", "cy", Some("cy@example.com")),
+            claims("okta", "dee", None),
+        ];
+        let written = [BTreeSet::new(), BTreeSet::from(["main/u-9".parse().unwrap()])];
+        let given = |written: &BTreeSet<Profile>, people: &[Claims]| -> Vec<_> {
+            let people: Vec<_> = people.iter().map(|claims| Person { claims, written }).collect();
+            assign(&rule, &"main".parse().unwrap(), &sso, &people)
+        };
+        assert_eq!(
+            given(&written[0], &people),
+            [
+                Ok("main/u-1".parse().unwrap()),
+                Err(NoProfile::OtherProvider),
+                Err(NoProfile::Several("bo@example.com".to_owned())),
+                Err(NoProfile::NotMade("cy@example.com".to_owned())),
+                Err(NoProfile::Missing(Field::Email)),
+            ]
+        );
+        assert_eq!(given(&written[1], &people[..1]), [Err(NoProfile::Written)]);
+        // Two people of one address are nobody's owner.
+        let twins = [people[0].clone(), Claims { subject: "sub-2".to_owned(), ..people[0].clone() }];
+        assert!(given(&written[0], &twins).iter().all(|given| matches!(given, Err(NoProfile::Shared(_)))));
+        assert!("{nobody}".parse::<Field>().is_err() && "x{email}".parse::<Field>().is_err());
     }
 
     #[test]

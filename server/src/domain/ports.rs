@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actor::Actor;
 use super::ending::StreamEnd;
-use super::ids::{DomainAlias, GroupName, InstanceType, UserId};
+use super::ids::{DomainAlias, GroupName, InstanceType, UserId, UserProfileName};
 use super::role::{NoToken, RoleError};
 use super::space::{AppType, Space, SpaceArn};
 use super::start::{AppReport, StartSettings};
@@ -103,6 +103,13 @@ pub trait SpaceControl: Send + Sync + 'static {
     /// Every space of a domain with its app, as the service role. `Space::id` of the result is fresh: the
     /// catalogue replaces it with the row's.
     async fn list_spaces(&self, domain: &DomainAlias) -> Result<Vec<Space>, AwsError>;
+    /// The user of IAM Identity Center for whom a user profile was made (`SingleSignOnUserValue`), as the service role;
+    /// nothing for one that was made for nobody, or is gone.
+    async fn sso_user(
+        &self,
+        domain: &DomainAlias,
+        profile: &UserProfileName,
+    ) -> Result<Option<String>, AwsError>;
     /// What a start depends on, as the actor.
     async fn start_settings(&self, actor: &Actor, space: &Space) -> Result<StartSettings, AwsError>;
     /// Sets remote access and instance type of a space, as the actor. Only what is given is changed.

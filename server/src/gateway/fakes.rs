@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::lock::lock;
 use super::want::Connection;
 use crate::domain::actor::Actor;
-use crate::domain::ids::{ConnectionId, DomainAlias, InstanceType, SpaceId, UserId};
+use crate::domain::ids::{ConnectionId, DomainAlias, InstanceType, SpaceId, UserId, UserProfileName};
 use crate::domain::ports::{AwsError, Clock, SessionGrant, SpaceControl};
 use crate::domain::record::Change;
 use crate::domain::space::{AppStatus, AppType, Sharing, Space, SpaceArn, SpaceStatus};
@@ -204,6 +204,14 @@ impl SpaceControl for Studio {
         self.call("list", None)?;
         self.clock.sleep(Duration::from_secs(1)).await;
         self.with(|state| state.listings.pop_front()).unwrap_or_else(|| Ok(Vec::new()))
+    }
+    async fn sso_user(
+        &self,
+        _domain: &DomainAlias,
+        profile: &UserProfileName,
+    ) -> Result<Option<String>, AwsError> {
+        self.call("profile", None)?;
+        Ok(Some(profile.to_string()))
     }
     async fn start_settings(&self, actor: &Actor, _space: &Space) -> Result<StartSettings, AwsError> {
         self.call("settings", Some(actor))?;

@@ -13,7 +13,7 @@ use crate::config::people::LOCAL;
 use crate::config::{self, ConfiguredUser, Domain};
 use crate::domain::grant::HeldGrant;
 use crate::domain::ids::{DomainAlias, UserId, UserName};
-use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, assign};
+use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, SsoUsers, assign};
 use crate::domain::ports::Clock;
 use crate::domain::user::{Profile, Roles, User, Users};
 use crate::store::people::{KnownKey, KnownPerson};
@@ -27,6 +27,7 @@ pub(super) struct Rows {
     pub(super) keys: Vec<KnownKey>,
     pub(super) suspended: HashMap<UserId, Suspension>,
     pub(super) grants: HashMap<UserId, Vec<HeldGrant>>,
+    pub(super) sso: HashMap<DomainAlias, SsoUsers>,
 }
 
 impl Rows {
@@ -41,6 +42,7 @@ impl Rows {
             keys: store.known_keys().await?,
             suspended: store.suspensions().await?,
             grants,
+            sso: store.sso_users().await?,
         })
     }
 }
@@ -89,7 +91,7 @@ impl People {
     ) -> Self {
         let Rows { known, keys, .. } = rows;
         let mut by_id = Users::new();
-        let mut profiles = profiles(listed, ownership, known);
+        let mut profiles = profiles(listed, ownership, rows);
         for person in known {
             if let Some(mut user) = user(person, roles) {
                 user.profiles = profiles.remove(&person.id).unwrap_or_default();
@@ -206,7 +208,7 @@ fn user(person: &KnownPerson, roles: &Roles) -> Option<User> {
 fn profiles(
     listed: &[(UserId, ConfiguredUser)],
     ownership: &[(DomainAlias, Ownership)],
-    known: &[KnownPerson],
+    Rows { known, sso, .. }: &Rows,
 ) -> HashMap<UserId, BTreeSet<Profile>> {
     let (nothing, mut found) = (BTreeSet::new(), HashMap::<UserId, BTreeSet<Profile>>::new());
     let of_providers = known.iter().filter_map(|person| {
@@ -225,13 +227,15 @@ fn profiles(
     let everybody: Vec<_> = of_providers.chain(of_the_file).collect();
     let people: Vec<Person<'_>> =
         everybody.iter().map(|(_, claims, written)| Person { claims, written }).collect();
+    let none = SsoUsers::new();
     for (domain, rule) in ownership {
-        for ((id, claims, _), given) in everybody.iter().zip(assign(rule, domain, &people)) {
+        let sso = sso.get(domain).unwrap_or(&none);
+        for ((id, claims, _), given) in everybody.iter().zip(assign(rule, domain, sso, &people)) {
             match given {
                 Ok(profile) => {
                     found.entry(*id).or_default().insert(profile);
                 }
-                Err(NoProfile::OtherProvider | NoProfile::Written) => {}
+                Err(NoProfile::OtherProvider | NoProfile::Written | NoProfile::NotMade(_)) => {}
                 Err(error) => warn!(user.name = claims.name, %domain, %error, "no user profile"),
             }
         }
@@ -248,6 +252,7 @@ mod tests {
     use super::*;
     use crate::domain::grant::Grant;
     use crate::domain::ids::{GrantId, KeyId};
+    use crate::domain::ownership::Rule;
     use crate::domain::user::{Role, Standing};
 
     const ONE: &str =
@@ -335,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_rule_gives_profiles_to_people_of_its_provider_and_never_what_the_file_gave_away() {
-        let rule = Ownership { provider: "okta".parse().unwrap(), profile: "{name}".parse().unwrap() };
+        let rule =
+            Ownership { provider: "okta".parse().unwrap(), profile: Rule::Named("{name}".parse().unwrap()) };
         let rules = [("main".parse().unwrap(), rule)];
         let (anna, bo) = (known("anna"), known("bo"));
         let mut alice = listed("alice", &[]);
