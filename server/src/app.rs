@@ -17,6 +17,7 @@ use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 use crate::aws::{Aws, own_credentials};
 use crate::config::{Config, ConfigSource, LogFormat};
 use crate::domain::access::AccessPolicy;
+use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ReplicaId;
 use crate::domain::ports::{Clock, SpaceControl, UserCredentials};
 use crate::gateway::flow::{FlowLimits, ProcessBudget};
@@ -249,7 +251,12 @@ impl Running {
         let taken = async {
             let people = source.people()?;
             self.identity.reload(&people).await?;
+            let detail = json!({
+                "users": people.users.len(), "grants": people.access.grants.len(),
+                "denials": people.access.denials.len(), "members": people.access.members.len(),
+            });
             self.policy.send_replace(Arc::new(people.access));
+            self.gateway.audit(AuditEvent::reloaded(detail)).await;
             anyhow::Ok(people.users.len())
         };
         match taken.await {

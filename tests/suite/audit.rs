@@ -91,6 +91,15 @@ async fn verifying_without_the_right_key_says_what_is_missing() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_was_read_again_is_a_change_on_record() -> Result<()> {
+    let world = World::start().await?;
+    let more = "[[access.denials]]\nuser = \"bo\"\nreason = \"left the team\"\n";
+    world.reconfigure(|text| format!("{text}\n{more}")).await?;
+    let row = "SELECT detail->>'denials' FROM audit WHERE kind = 'config.reloaded'";
+    world.expect(row, "1").await
+}
+
 async fn exported(world: &World, arguments: &[&str]) -> Result<Vec<Value>> {
     let done = audit(world, &[&["export"], arguments].concat()).await?.well()?;
     done.text().lines().map(|line| Ok(serde_json::from_str(line)?)).collect()

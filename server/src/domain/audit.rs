@@ -28,6 +28,21 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
+    /// Users and access policy were read again, which an operator asked for with SIGHUP; how many of each there are.
+    #[must_use]
+    pub fn reloaded(detail: Value) -> Self {
+        Self {
+            actor: None,
+            actor_name: "SIGHUP".to_owned(),
+            space: None,
+            session: None,
+            connection: None,
+            kind: "config.reloaded",
+            allowed: None,
+            detail,
+        }
+    }
+
     /// The answer of the access policy to one question.
     #[must_use]
     pub fn decided(
