@@ -8,7 +8,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::journal::Journal;
 use super::lock::lock;
@@ -287,6 +287,7 @@ impl Live {
             audit: self.end_audit.uuid(),
         };
         self.sessions.journal.record(vec![ended]).await;
+        debug!(session.id = %self.id, "session ended");
     }
 }
 
