@@ -1,16 +1,14 @@
 //! What admins do about people, and what people do about themselves: suspension, keys, logins, on the command lines
 //! and on the pages.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use spaceport_tests::browser::{Browser, Theme};
+use spaceport_tests::browser::Browser;
 use spaceport_tests::client::{Client, Done};
 use spaceport_tests::world::{SPACES, World};
 
 use crate::grants::{allow_grants, gets_in, operator, shell_of};
-use crate::scene::Scene;
+use crate::scene::{Pictures, Scene};
 
 /// Everybody, as the operator's list has them.
 async fn users(world: &World) -> Result<Vec<Value>> {
@@ -190,6 +188,9 @@ async fn admins_suspend_people_on_the_page_and_nobody_else_finds_it() -> Result<
     screen.shows("ended 255").await?;
     gets_in(&laptop, "team", false).await?;
     anna.get(&scene.page("/keys")).await?.is(403)?.shows("An admin suspended your access")?;
+    let noted =
+        |line: &Value| line["why"] == "an admin suspended the person" && line["tried"] == "anna@example.com";
+    ensure!(scene.world.gateway.log()?.iter().any(noted), "it is counted among the refusals of the web");
     // Signing in again changes nothing, not even for an admin who is kept out.
     scene.sign_in("anna").await?.1.is(403)?;
     let ada_id = scene.world.value(&row("ada")).await?.context("ada's row")?;
@@ -253,15 +254,13 @@ async fn admins_grant_and_end_on_the_page() -> Result<()> {
 async fn a_real_browser_grants_and_suspends() -> Result<()> {
     let scene = Scene::without_approvals().await?;
     scene.laptop("anna").await?;
-    let kept = std::env::var_os("SPACEPORT_SCREENSHOTS").map(PathBuf::from);
-    let pictures = kept.unwrap_or_else(|| scene.world.folder().join("pictures"));
-    std::fs::create_dir_all(&pictures)?;
+    let mut pictures = Pictures::of(&scene)?;
     let mut browser = Browser::start().await?;
     browser.goto(&scene.page("/signin/idp?return=/grants")).await?;
     browser.fill("input[name=login]", "ada").await?;
     browser.click("button").await?;
     browser.wait("input[name=space]").await?;
-    look(&mut browser, &pictures, "grants-none").await?;
+    pictures.take(&mut browser, "grants-none").await?;
     for (user, space) in [("idp/anna@example.com", "demo.main"), ("local/bo", "mixed-Case.main")] {
         browser.fill("input[name=user]", user).await?;
         browser.fill("input[name=space]", space).await?;
@@ -269,7 +268,7 @@ async fn a_real_browser_grants_and_suspends() -> Result<()> {
         browser.fill("input[name=reason]", "covers for alice while she is away").await?;
         browser.click_to("form[action='/grants'] button", "made=").await?;
     }
-    look(&mut browser, &pictures, "grants").await?;
+    pictures.take(&mut browser, "grants").await?;
     assert_eq!(browser.count("tbody tr").await?, 2);
     browser.fill("input[name=user]", "nobody").await?;
     browser.fill("input[name=space]", "demo").await?;
@@ -277,30 +276,18 @@ async fn a_real_browser_grants_and_suspends() -> Result<()> {
     browser.fill("input[name=reason]", "none").await?;
     browser.click("form[action='/grants'] button").await?;
     browser.wait(".note.bad").await?;
-    look(&mut browser, &pictures, "grants-refused").await?;
+    pictures.take(&mut browser, "grants-refused").await?;
     browser.click_to("nav a[href='/users']", "/users").await?;
-    look(&mut browser, &pictures, "users").await?;
+    pictures.take(&mut browser, "users").await?;
     browser.click("tbody tr:nth-child(3) details.menu summary").await?;
-    look(&mut browser, &pictures, "users-suspend").await?;
+    pictures.take(&mut browser, "users-suspend").await?;
     browser.fill("tbody tr:nth-child(3) input[name=reason]", "laptop lost on a train").await?;
     browser.click_to("tbody tr:nth-child(3) .menu button", "suspended=").await?;
-    look(&mut browser, &pictures, "users-suspended").await?;
+    pictures.take(&mut browser, "users-suspended").await?;
     let complaints = browser.complaints().await?;
     ensure!(
         complaints.iter().all(|complaint| complaint.contains("404") || complaint.contains("422")),
         "{complaints:?}"
     );
-    Ok(())
-}
-
-/// Pictures of a page in both widths and both themes, none of which sticks out.
-async fn look(browser: &mut Browser, pictures: &std::path::Path, name: &str) -> Result<()> {
-    for (width, height) in [(390, 844), (1440, 900)] {
-        for theme in [Theme::Light, Theme::Dark] {
-            let file = pictures.join(format!("{name}-{width}-{theme:?}.png"));
-            browser.screenshot(&file, (width, height), theme).await?;
-        }
-        ensure!(!browser.overflows(width, height).await?, "{name} sticks out at {width}");
-    }
     Ok(())
 }

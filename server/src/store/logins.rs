@@ -289,7 +289,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let ended = sqlx::query!(
             "UPDATE logins SET ended_at = $2, end_reason = 'signed out over ssh', refresh_token = NULL
-             WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2",
+             WHERE user_id = $1 AND ended_at IS NULL",
             user.uuid(),
             change.at,
         )

@@ -98,6 +98,8 @@ impl FromRequestParts<Arc<Site>> for Person {
         };
         // Whoever is kept out must not let themselves in again.
         if who.user.suspended {
+            let why = "an admin suspended the person";
+            site.identity.stranger(who.user.name.as_str(), why, &browser.visitor).await?;
             return Err(Problem::Suspended);
         }
         Ok(Self { who, visitor: browser.visitor })
