@@ -1,10 +1,11 @@
-//! What the server offers: algorithms, methods and times.
+//! What the server offers: methods and times, and which signatures it takes. The other algorithms are in `gateway::flow`,
+//! which depends on them.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
-use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use russh::{MethodKind, MethodSet, SshId, server};
 
 use crate::gateway::flow;
 
@@ -44,46 +45,8 @@ pub(super) fn server_config(
         keepalive_interval: Some(longest_login),
         keepalive_max: KEEPALIVES_MISSED,
         keys: host_keys,
-        preferred: preferred(),
         ..server::Config::default()
     })
-}
-
-/// No SHA-1, no encrypt-and-MAC, no small or negotiated groups, no compression.
-fn preferred() -> Preferred {
-    Preferred {
-        kex: Cow::Borrowed(&[
-            kex::MLKEM768X25519_SHA256,
-            kex::CURVE25519,
-            kex::CURVE25519_PRE_RFC_8731,
-            kex::DH_G18_SHA512,
-            kex::DH_G16_SHA512,
-            kex::EXTENSION_SUPPORT_AS_SERVER,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-        ]),
-        // Host keys, and by RFC 8308 also what the server takes from users.
-        key: Cow::Borrowed(&[
-            Algorithm::Ed25519,
-            Algorithm::SkEd25519,
-            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-            Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-            Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-            Algorithm::SkEcdsaSha2NistP256,
-            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-        ]),
-        host_key_certificates: Cow::Borrowed(&[]),
-        // The client's order decides; AES-GCM is the quickest where both have it.
-        cipher: Cow::Borrowed(&[
-            cipher::AES_256_GCM,
-            cipher::AES_128_GCM,
-            cipher::CHACHA20_POLY1305,
-            cipher::AES_256_CTR,
-            cipher::AES_128_CTR,
-        ]),
-        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
-        compression: Cow::Borrowed(&[compression::NONE]),
-    }
 }
 
 /// Whether a signature algorithm is taken from users: not SHA-1 (RFC 8332 replaces it), not DSA.

@@ -19,6 +19,7 @@ const CHANNEL_BUFFER: usize = 4;
 /// windows.
 const EVENT_BUFFER: usize = 10;
 
+// No SHA-1, no encrypt-and-MAC, no small or negotiated groups, no compression.
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
