@@ -36,7 +36,7 @@ suite: ## end-to-end tests: OpenSSH, plink, Postgres, the simulator
 	@# These measure latencies: nothing of ours runs beside them.
 	cargo test --workspace --test suite -- --test-threads=1 flow::
 
-interop: ## boto3 and an independent data channel client against the simulator, ssh-audit against the gateway
+interop: ## boto3 and an independent data channel client against the simulator, ssh-audit and paramiko against the gateway
 	tests/interop/run "$$(deploy/target-dir)/requests.json"
 
 lint: ## clippy with warnings denied, and .sqlx up to date
