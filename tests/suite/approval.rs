@@ -20,9 +20,9 @@ use crate::terminal::Screen;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a terminal asks a person to do.
-struct Request {
-    url: String,
-    code: String,
+pub(crate) struct Request {
+    pub(crate) url: String,
+    pub(crate) code: String,
 }
 
 impl Request {
@@ -92,14 +92,14 @@ async fn asks(screen: &Screen) -> Result<Request> {
 }
 
 /// A new laptop whose terminal waits for an approval.
-async fn waiting(scene: &Scene, name: &str, options: &str) -> Result<(Client, Screen, Request)> {
+pub(crate) async fn waiting(scene: &Scene, name: &str, options: &str) -> Result<(Client, Screen, Request)> {
     let laptop = scene.new_laptop(name).await?;
     let screen = connecting(scene, &laptop, options).await?;
     let request = asks(&screen).await?;
     Ok((laptop, screen, request))
 }
 
-async fn is_in(screen: &Screen) -> Result<()> {
+pub(crate) async fn is_in(screen: &Screen) -> Result<()> {
     screen.line("echo ready $((40+2))").await?;
     screen.shows("ready 42").await.map(drop)
 }

@@ -12,6 +12,7 @@ use spaceport_tests::visitor::Visitor;
 use studio_simulator::fixture::{DOMAIN, Fixture, SpaceSpec};
 use studio_simulator::simulator::Config as Account;
 
+use crate::approval::{is_in, waiting};
 use crate::scene::{Scene, Setting};
 
 /// A gateway that also takes the word of a partner's provider, for people of whatever group. An Anna and a Paul are
@@ -28,7 +29,8 @@ impl Partnership {
         let gateway = format!(
             "[[providers]]\nalias = \"partner\"\nname = \"Partner\"\nissuer = \"{}\"\n\
              client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\n\
-             scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n",
+             scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n\n\
+             [[access.members]]\ndomain = \"main\"\ngroup = \"partner/guests\"\n",
             partner.issuer
         );
         let domain = "ownership = { provider = \"idp\", profile = \"{email_local}\" }\n".to_owned();
@@ -79,6 +81,33 @@ async fn each_provider_signs_in_its_own_people() -> Result<()> {
     let logged = scene.world.gateway.log()?;
     ensure!(logged.iter().any(|line| line["message"] == "not signed in"), "and the log has it");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_approved_is_that_of_the_approvers_own_provider() -> Result<()> {
+    let both = Partnership::new().await?;
+    let scene = &both.scene;
+    let (hers, _) = scene.laptop("anna").await?;
+    let (_laptop, screen, request) = waiting(scene, "laptop-of-paul", "").await?;
+    let mut browser = Browser::start().await?;
+    browser.goto(&request.url).await?;
+    browser.click("a[href^='/signin/partner?']").await?;
+    browser.wait("input[name=login]").await?;
+    browser.fill("input[name=login]", "paul").await?;
+    browser.click("button").await?;
+    browser.wait("input[name=code]").await?;
+    browser.fill("input[name=code]", &request.code).await?;
+    browser.click("button[value=approve]").await?;
+    browser.wait("p[role=status]").await?;
+    screen.line("").await?;
+    screen.shows("approved by paul@example.com until").await?;
+    is_in(&screen).await?;
+    hers.ssh(["team", "true"]).await?.well()?;
+    let owners = "SELECT string_agg(u.provider || ' ' || u.subject, ', ' ORDER BY u.provider)
+                  FROM keys k JOIN users u ON u.id = k.user_id";
+    scene.world.expect(owners, "idp sub-anna, partner sub-paul").await?;
+    let bound = "SELECT actor_name FROM audit WHERE kind = 'key.bound'";
+    scene.world.expect(bound, "paul@example.com").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
