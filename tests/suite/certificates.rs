@@ -172,7 +172,7 @@ async fn what_a_certificate_does_not_permit_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateways_own_certificates_last_as_long_as_the_persons_standing() -> Result<()> {
+async fn certificates_last_as_long_as_the_persons_standing() -> Result<()> {
     let stage = Stage::new().await?;
     let key = format!("{}.pub", stage.laptop.key().display());
     let config = stage.world.config().display().to_string();
@@ -189,5 +189,8 @@ async fn the_gateways_own_certificates_last_as_long_as_the_persons_standing() ->
     ensure!(nobody.code == 1 && nobody.stderr.contains("nobody is called"), "{nobody:?}");
     let alice = "name = \"alice\"\n";
     stage.world.reconfigure(|text| text.replace(alice, &format!("{alice}suspended = true\n"))).await?;
+    stage.refused("suspended").await?;
+    // An authority outside cannot give standing either.
+    stage.corp.certify(&stage.laptop, &["-n", "alice"]).await?;
     stage.refused("suspended").await
 }
