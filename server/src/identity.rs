@@ -31,7 +31,7 @@ use tracing::{info, warn};
 pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
 pub use self::certify::CertifyError;
 pub use self::directory::{Directory, Entry};
-pub use self::keys::{AddKeyError, MyKey};
+pub use self::keys::{AddKeyError, MyKey, PastedKeyError};
 pub use self::logins::MyLogin;
 pub use self::providers::ProviderError;
 pub use self::sign_in::{Answer, Begun, Choice, SignInError, SignedIn, SignedInUser, Visitor};

@@ -4,19 +4,16 @@ use russh::keys::Certificate;
 use tracing::info;
 
 use super::certificates::{Certificates, IssueError};
+use super::keys::{PastedKeyError, pasted};
 use super::{Identity, SignedInUser, Visitor};
-use crate::config::UserKey;
 use crate::store::StoreError;
 
 /// Why a key was not certified. `Display` is what the person reads.
 #[derive(Debug, thiserror::Error)]
 pub enum CertifyError {
-    /// It is none.
-    #[error("That is not a public key that is taken here: {0}.")]
-    NoKey(String),
-    /// It is a private key.
-    #[error("That is a private key. Keep it to yourself, and paste the file that ends in .pub.")]
-    Private,
+    /// It cannot be.
+    #[error(transparent)]
+    Pasted(#[from] PastedKeyError),
     /// The authority does not certify it.
     #[error("That key was not certified: {0}.")]
     Refused(#[from] IssueError),
@@ -37,10 +34,7 @@ impl Identity {
         text: &str,
         visitor: &Visitor,
     ) -> Result<Certificate, CertifyError> {
-        if text.contains("PRIVATE KEY") {
-            return Err(CertifyError::Private);
-        }
-        let key: UserKey = text.parse().map_err(CertifyError::NoKey)?;
+        let key = pasted(text)?;
         let change = self.change_by(who, visitor);
         let certificate = authorities.issue(&key.key, (who.user.id, &who.user.name), change.at)?;
         let detail = super::certificates::facts(&certificate, Some(visitor.address));

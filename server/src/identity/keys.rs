@@ -16,15 +16,23 @@ const LONGEST_NAME: usize = 60;
 /// Keys that one person may have.
 pub(super) const MOST_KEYS: usize = 50;
 
-/// Why a key was not added. `Display` is what the person reads.
+/// Why what somebody pasted is no key of use. `Display` is what the person reads.
 #[derive(Debug, thiserror::Error)]
-pub enum AddKeyError {
+pub enum PastedKeyError {
     /// It is none.
     #[error("That is not a public key that is taken here: {0}.")]
     NoKey(String),
     /// It is a private key.
     #[error("That is a private key. Keep it to yourself, and paste the file that ends in .pub.")]
     Private,
+}
+
+/// Why a key was not added. `Display` is what the person reads.
+#[derive(Debug, thiserror::Error)]
+pub enum AddKeyError {
+    /// It cannot be.
+    #[error(transparent)]
+    Pasted(#[from] PastedKeyError),
     /// It is somebody else's.
     #[error("That key belongs to somebody else. Make a new one: ssh-keygen -t ed25519")]
     SomebodyElses,
@@ -54,6 +62,14 @@ pub struct MyKey {
     pub added_from: String,
     /// Until when, if not for ever.
     pub expires_at: Option<OffsetDateTime>,
+}
+
+/// A public key that somebody pasted.
+pub(super) fn pasted(text: &str) -> Result<UserKey, PastedKeyError> {
+    if text.contains("PRIVATE KEY") {
+        return Err(PastedKeyError::Private);
+    }
+    text.parse().map_err(PastedKeyError::NoKey)
 }
 
 impl Identity {
@@ -90,10 +106,7 @@ impl Identity {
         name: &str,
         visitor: &Visitor,
     ) -> Result<KeyId, AddKeyError> {
-        if text.contains("PRIVATE KEY") {
-            return Err(AddKeyError::Private);
-        }
-        let key: UserKey = text.parse().map_err(AddKeyError::NoKey)?;
+        let key = pasted(text)?;
         if self.keys_of(who).await?.len() >= MOST_KEYS {
             return Err(AddKeyError::TooMany);
         }
@@ -105,7 +118,8 @@ impl Identity {
         let comment = key.key.comment().to_string();
         let name = [name.trim(), comment.trim(), "key"].into_iter().find(|name| !name.is_empty());
         let name = shortened(name.unwrap_or_default());
-        let written = written(&key.key).ok_or_else(|| AddKeyError::NoKey("it cannot be written".to_owned()));
+        let written =
+            written(&key.key).ok_or_else(|| PastedKeyError::NoKey("it cannot be written".to_owned()));
         let (line, fingerprint) = written?;
         let change = self.change_by(who, visitor);
         let words = (line.as_str(), fingerprint.as_str(), name.as_str());

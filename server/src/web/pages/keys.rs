@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::{Bar, Problem, page_of, shown};
-use crate::identity::AddKeyError;
+use crate::identity::{AddKeyError, PastedKeyError};
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -91,7 +91,11 @@ pub(in crate::web) async fn add(
         Err(AddKeyError::Store(error)) => Err(error.into()),
         Err(error) => {
             // A private key that was pasted by mistake is not sent back.
-            let typed = if matches!(error, AddKeyError::Private) { String::new() } else { new.key };
+            let typed = if matches!(error, AddKeyError::Pasted(PastedKeyError::Private)) {
+                String::new()
+            } else {
+                new.key
+            };
             let page = page(&site, &person, Some(error.to_string()), typed).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
