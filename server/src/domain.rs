@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod chain;
 pub mod ending;
 pub mod grant;
+pub mod idle;
 pub mod ids;
 pub mod names;
 pub mod network;

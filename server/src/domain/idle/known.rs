@@ -1,0 +1,122 @@
+//! What the looks at a run add up to.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::evidence::{Evidence, Seen, Sign};
+use super::policy::Policy;
+
+/// A stretch of time without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stretch {
+    pub(super) since: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+/// What is known of a run. Kept in its row, so that another replica goes on where this one stops.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// Since when somebody has looked from outside without a gap.
+    pub(super) watched: Option<Stretch>,
+    /// Since when somebody has looked inside without a gap.
+    pub(super) inside: Option<Stretch>,
+    /// The newest sign from outside.
+    pub(super) from_outside: Option<Seen>,
+    /// The newest sign from inside.
+    pub(super) from_inside: Option<Seen>,
+    /// Levels, not moments, that the last look inside found: they may have lasted until the next look.
+    pub(super) at_work: Vec<Sign>,
+    /// The last look.
+    pub(super) last: Option<Evidence>,
+}
+
+impl Known {
+    /// Nothing yet about a run that began then. Its start is the first sign of life, and counts as watched if the
+    /// first look follows soon.
+    #[must_use]
+    pub fn of_run(began_at: OffsetDateTime) -> Self {
+        let began = Stretch { since: began_at, until: began_at };
+        Self {
+            watched: Some(began),
+            inside: Some(began),
+            from_outside: Some(Seen { sign: Sign::Started, at: began_at, by: None }),
+            ..Self::default()
+        }
+    }
+
+    /// The last look.
+    #[must_use]
+    pub const fn last(&self) -> Option<&Evidence> {
+        self.last.as_ref()
+    }
+
+    /// The newest sign of each side, outside first.
+    #[must_use]
+    pub const fn newest(&self) -> (Option<&Seen>, Option<&Seen>) {
+        (self.from_outside.as_ref(), self.from_inside.as_ref())
+    }
+
+    /// Adds a look. One that is older than the last is from before a clock was put back: what was known ends there.
+    pub fn take(&mut self, look: Evidence, policy: &Policy) {
+        let at = look.at;
+        extend(&mut self.watched, at, look.steady, policy);
+        for seen in &look.outside.signs {
+            let side = if seen.sign.from_outside() { &mut self.from_outside } else { &mut self.from_inside };
+            newer(side, seen.clone(), at);
+        }
+        if let Ok(inside) = &look.inside {
+            let whole = extend(&mut self.inside, at, look.steady, policy);
+            for seen in inside.signs.iter().filter(|seen| !seen.sign.from_outside()) {
+                newer(&mut self.from_inside, seen.clone(), at);
+            }
+            let found = levels(inside, policy);
+            // What was at work at the last look and is not now may have ended a moment ago.
+            let ended = if whole { self.at_work.as_slice() } else { &[] };
+            let last = found.first().or_else(|| ended.first()).copied();
+            if let Some(sign) = last {
+                newer(&mut self.from_inside, Seen { sign, at, by: None }, at);
+            }
+            self.at_work = found;
+        }
+        self.last = Some(look);
+    }
+}
+
+/// Goes on with a stretch, or begins another after a gap; tells whether it went on.
+fn extend(stretch: &mut Option<Stretch>, at: OffsetDateTime, steady: bool, policy: &Policy) -> bool {
+    match stretch {
+        Some(now) if steady && at >= now.until && at - now.until <= policy.longest_gap() => {
+            now.until = at;
+            true
+        }
+        _ => {
+            *stretch = Some(Stretch { since: at, until: at });
+            false
+        }
+    }
+}
+
+/// Keeps the newer of two. Nothing is from the future.
+fn newer(side: &mut Option<Seen>, seen: Seen, at: OffsetDateTime) {
+    let seen = Seen { at: seen.at.min(at), ..seen };
+    // A time that a clock has since been put back behind is brought down to now.
+    if let Some(old) = side
+        && old.at > at
+    {
+        old.at = at;
+    }
+    if side.as_ref().is_none_or(|old| old.at <= seen.at) {
+        *side = Some(seen);
+    }
+}
+
+/// What is at work now, the plainest first.
+fn levels(inside: &super::Inside, policy: &Policy) -> Vec<Sign> {
+    let busy = inside.kernels.is_some_and(|(_, busy)| busy > 0);
+    let cpu = inside.cpu_percent.is_some_and(|percent| percent >= policy.cpu_percent);
+    let gpu = inside.gpu_percent.is_some_and(|percent| percent >= policy.gpu_percent);
+    [(busy, Sign::KernelBusy), (gpu, Sign::Gpu), (cpu, Sign::Cpu)]
+        .into_iter()
+        .filter_map(|(found, sign)| found.then_some(sign))
+        .collect()
+}

@@ -1,0 +1,373 @@
+//! Stopping, step by step: what to do next, given what has been seen. No I/O and no clock; `jobs::idle` carries it out.
+//!
+//! The way to a stop for idleness: two idle verdicts, of which the second is due; a warning; the grace; a last check,
+//! under the lock that starts also take, that the app is the one that was judged and that it is still idle; `DeleteApp`;
+//! and a look that it has gone. Before every further try the check is made again, since `DeleteApp` knows no
+//! precondition. Anything but an idle verdict on the way leads back to the beginning.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::judge::{Because, Doubt, Verdict};
+use super::policy::{Mode, Policy};
+
+/// Tries after which admins are told that a space does not stop.
+const TRIES: u32 = 3;
+/// How long AWS may take to delete an app before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between tries that failed.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Who or what wants the stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The policy, for idleness.
+    Idle {
+        /// Since when.
+        since: OffsetDateTime,
+        /// Whether what is inside looks busy and the longest run is over.
+        over_longest_run: bool,
+    },
+    /// A person.
+    Person {
+        /// Who.
+        by: String,
+    },
+}
+
+/// Where a run is on the way to its stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing is under way.
+    Watching {
+        /// Whether the last verdict was idle.
+        idle_before: bool,
+    },
+    /// People have been told; nothing is done before `stop_at`.
+    Warned {
+        /// Why.
+        trigger: Trigger,
+        /// When it stops.
+        stop_at: OffsetDateTime,
+    },
+    /// The last check is being made.
+    Checking {
+        /// Why.
+        trigger: Trigger,
+        /// How often `DeleteApp` has been tried.
+        tries: u32,
+        /// Since when; a check that got lost is made again.
+        since: OffsetDateTime,
+    },
+    /// `DeleteApp` was sent; whether it was heard is seen by the app's going.
+    Deleting {
+        /// Why.
+        trigger: Trigger,
+        /// How often it has been tried.
+        tries: u32,
+        /// When it was sent last.
+        since: OffsetDateTime,
+    },
+    /// A try failed; the next one comes then.
+    Pausing {
+        /// Why.
+        trigger: Trigger,
+        /// How often it has been tried.
+        tries: u32,
+        /// When to try again.
+        until: OffsetDateTime,
+    },
+    /// A dry run has come to where it would have stopped the space, and waits for it to be used again.
+    WouldHave,
+    /// The run is over.
+    Over,
+}
+
+/// What the app was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// The judged one, in service.
+    Same,
+    /// The judged one, being deleted.
+    Going,
+    /// Gone, or another one has taken its place.
+    Gone,
+    /// AWS did not say.
+    Unclear,
+}
+
+/// What AWS said to `DeleteApp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It will be done.
+    Accepted,
+    /// It may or may not have been heard.
+    Unclear,
+    /// It will not be done; AWS's words.
+    Refused(String),
+}
+
+/// Something has been seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A look at the space has been judged.
+    Verdict(Verdict),
+    /// A person wants it stopped.
+    Asked {
+        /// Who.
+        by: String,
+    },
+    /// The last check: what the app is, and a verdict on a look made just now.
+    Checked(Check, Verdict),
+    /// AWS's answer to `DeleteApp`.
+    Answered(Answer),
+    /// What the app is, while it is being deleted.
+    Seen(Check),
+    /// Time has passed.
+    Time,
+}
+
+/// Why a stop is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calm {
+    /// Somebody or something is at work again, or a hold was set.
+    Active(Because),
+    /// Nobody can tell any more.
+    Unknown(Doubt),
+    /// The policy has changed.
+    Policy,
+}
+
+/// How a run's stop ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// We stopped it.
+    Stopped(Trigger),
+    /// It ended by itself, or somebody else ended it.
+    EndedElsewhere,
+    /// A dry run would have stopped it.
+    WouldHave(Trigger),
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Tell people that the space stops then.
+    Warn {
+        /// Why.
+        trigger: Trigger,
+        /// When.
+        stop_at: OffsetDateTime,
+    },
+    /// Tell people that it stays up after all.
+    Stays(Calm),
+    /// Make the last check, and look at the space anew.
+    Check,
+    /// Send `DeleteApp`, still under the lock.
+    Delete,
+    /// See what has become of the app.
+    Look,
+    /// Tell admins that the space does not stop.
+    Stuck {
+        /// How often it has been tried.
+        tries: u32,
+        /// AWS's words, if it had any.
+        said: Option<String>,
+    },
+    /// Tell admins that the space has run for too long and that what is inside kept it up.
+    TooLong,
+    /// Write down how it ended.
+    Finish(Outcome),
+}
+
+/// One run on its way to a stop, or not on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopper {
+    phase: Phase,
+}
+
+impl Default for Stopper {
+    fn default() -> Self {
+        Self { phase: Phase::Watching { idle_before: false } }
+    }
+}
+
+impl Stopper {
+    /// Where it is.
+    #[must_use]
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// When [`Input::Time`] has something to do at the latest; nothing while only looks matter.
+    #[must_use]
+    pub fn wakes_at(&self) -> Option<OffsetDateTime> {
+        match &self.phase {
+            Phase::Warned { stop_at, .. } => Some(*stop_at),
+            Phase::Pausing { until, .. } => Some(*until),
+            Phase::Checking { since, .. } | Phase::Deleting { since, .. } => Some(*since),
+            Phase::Watching { .. } | Phase::WouldHave | Phase::Over => None,
+        }
+    }
+
+    /// Takes what has been seen; says what to do, in this order.
+    pub fn step(&mut self, now: OffsetDateTime, policy: &Policy, input: Input) -> Vec<Command> {
+        if self.phase == Phase::Over {
+            return Vec::new();
+        }
+        match input {
+            Input::Verdict(verdict) => self.judged(now, policy, verdict),
+            Input::Asked { by } => self.asked(now, by),
+            Input::Checked(check, verdict) => self.checked(now, policy, check, verdict),
+            Input::Answered(answer) => self.answered(now, answer),
+            Input::Seen(check) => self.seen(now, check),
+            Input::Time => self.time(now),
+        }
+    }
+
+    fn judged(&mut self, now: OffsetDateTime, policy: &Policy, verdict: Verdict) -> Vec<Command> {
+        let due = verdict.is_due(now);
+        match (self.phase.clone(), verdict) {
+            (Phase::Watching { idle_before }, Verdict::Idle { since, over_longest_run, .. }) => {
+                self.phase = Phase::Watching { idle_before: true };
+                if !due || !idle_before {
+                    return Vec::new();
+                }
+                let (trigger, stop_at) = (Trigger::Idle { since, over_longest_run }, now + policy.grace);
+                let mut commands = vec![Command::Warn { trigger: trigger.clone(), stop_at }];
+                if over_longest_run {
+                    commands.push(Command::TooLong);
+                }
+                self.phase = Phase::Warned { trigger, stop_at };
+                commands
+            }
+            (Phase::Watching { .. }, _) => {
+                self.phase = Phase::Watching { idle_before: false };
+                Vec::new()
+            }
+            (Phase::WouldHave, verdict) => {
+                if !due {
+                    self.phase = Phase::Watching { idle_before: matches!(verdict, Verdict::Idle { .. }) };
+                }
+                Vec::new()
+            }
+            // Whoever asked for a stop by hand knows what is at work.
+            (Phase::Warned { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => self.calm(verdict),
+            // A try that failed has not stopped anything yet: the same rules hold for the next.
+            (Phase::Pausing { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => self.calm(verdict),
+            _ => Vec::new(),
+        }
+    }
+
+    fn calm(&mut self, verdict: Verdict) -> Vec<Command> {
+        let idle = matches!(verdict, Verdict::Idle { .. });
+        self.phase = Phase::Watching { idle_before: idle };
+        vec![Command::Stays(match verdict {
+            Verdict::Active { because } => Calm::Active(because),
+            Verdict::Unknown { because } => Calm::Unknown(because),
+            // Idle, but by the policy as it is now not for long enough.
+            Verdict::Idle { .. } => Calm::Policy,
+        })]
+    }
+
+    fn asked(&mut self, now: OffsetDateTime, by: String) -> Vec<Command> {
+        match self.phase {
+            Phase::Checking { .. } | Phase::Deleting { .. } => Vec::new(),
+            _ => self.check(now, Trigger::Person { by }, 0),
+        }
+    }
+
+    fn check(&mut self, now: OffsetDateTime, trigger: Trigger, tries: u32) -> Vec<Command> {
+        self.phase = Phase::Checking { trigger, tries, since: now };
+        vec![Command::Check]
+    }
+
+    fn checked(
+        &mut self,
+        now: OffsetDateTime,
+        policy: &Policy,
+        check: Check,
+        verdict: Verdict,
+    ) -> Vec<Command> {
+        let Phase::Checking { trigger, tries, .. } = self.phase.clone() else { return Vec::new() };
+        let for_idleness = matches!(trigger, Trigger::Idle { .. });
+        match check {
+            Check::Gone => self.gone(&trigger, tries),
+            Check::Going => {
+                self.phase = Phase::Deleting { trigger, tries, since: now };
+                Vec::new()
+            }
+            Check::Unclear => self.pause(now, trigger, tries, None),
+            Check::Same if for_idleness && !verdict.is_due(now) => self.calm(verdict),
+            Check::Same if for_idleness && policy.mode == Mode::DryRun => {
+                self.phase = Phase::WouldHave;
+                vec![Command::Finish(Outcome::WouldHave(trigger))]
+            }
+            Check::Same => {
+                self.phase = Phase::Deleting { trigger, tries: tries + 1, since: now };
+                vec![Command::Delete]
+            }
+        }
+    }
+
+    fn answered(&mut self, now: OffsetDateTime, answer: Answer) -> Vec<Command> {
+        let Phase::Deleting { trigger, tries, .. } = self.phase.clone() else { return Vec::new() };
+        match answer {
+            Answer::Accepted | Answer::Unclear => {
+                self.phase = Phase::Deleting { trigger, tries, since: now };
+                Vec::new()
+            }
+            Answer::Refused(said) => self.pause(now, trigger, tries, Some(said)),
+        }
+    }
+
+    fn seen(&mut self, now: OffsetDateTime, check: Check) -> Vec<Command> {
+        let Phase::Deleting { trigger, tries, since } = self.phase.clone() else { return Vec::new() };
+        match check {
+            Check::Gone => self.gone(&trigger, tries),
+            // Not heard, it seems: from the check again.
+            Check::Same | Check::Unclear if now - since >= PATIENCE => self.pause(now, trigger, tries, None),
+            Check::Same | Check::Going | Check::Unclear => Vec::new(),
+        }
+    }
+
+    fn gone(&mut self, trigger: &Trigger, tries: u32) -> Vec<Command> {
+        self.phase = Phase::Over;
+        vec![Command::Finish(if tries == 0 {
+            Outcome::EndedElsewhere
+        } else {
+            Outcome::Stopped(trigger.clone())
+        })]
+    }
+
+    fn pause(
+        &mut self,
+        now: OffsetDateTime,
+        trigger: Trigger,
+        tries: u32,
+        said: Option<String>,
+    ) -> Vec<Command> {
+        // Told once, at the third failure; it goes on being tried.
+        let told = tries == TRIES;
+        self.phase = Phase::Pausing { trigger, tries: tries.max(1), until: now + PAUSE };
+        if told { vec![Command::Stuck { tries, said }] } else { Vec::new() }
+    }
+
+    fn time(&mut self, now: OffsetDateTime) -> Vec<Command> {
+        match self.phase.clone() {
+            Phase::Warned { trigger, stop_at } if now >= stop_at => self.check(now, trigger, 0),
+            Phase::Pausing { trigger, tries, until } if now >= until => self.check(now, trigger, tries),
+            // The process that was at it is gone.
+            Phase::Checking { trigger, tries, since } if now - since >= PAUSE => {
+                self.check(now, trigger, tries)
+            }
+            Phase::Deleting { .. } => vec![Command::Look],
+            _ => Vec::new(),
+        }
+    }
+}
