@@ -38,6 +38,7 @@ use crate::identity::{self, Identity};
 use crate::jobs::lease::LeaseJob;
 use crate::jobs::profiles::ProfileJob;
 use crate::jobs::seal::SealJob;
+use crate::jobs::tags::TagJob;
 use crate::ssh::Ssh;
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
@@ -167,6 +168,10 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let owners =
         ProfileJob::of(&config.domains, store.clone(), Arc::clone(&control), Arc::clone(&clock), replica);
     if let Some(job) = owners {
+        tracker.spawn(job.run(stopping.clone()));
+    }
+    let tags = TagJob::of(&config.domains, store.clone(), Arc::clone(&control), Arc::clone(&clock), replica);
+    if let Some(job) = tags {
         tracker.spawn(job.run(stopping.clone()));
     }
     let gateway = Gateway::new(Parts {
@@ -315,9 +320,9 @@ fn gateway_limits(config: &Config) -> Limits {
         register_timeout: config.start.register_timeout,
         change_timeout: config.start.change_timeout,
         poll_every: config.start.poll,
+        catalogue_every: config.watch.every,
         doubtful: config.links.doubtful,
         link: LinkOptions { spool: Spool::new(spool_limits(config)), ..LinkOptions::default() },
-        ..Limits::default()
     }
 }
 

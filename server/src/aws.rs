@@ -12,6 +12,7 @@ mod errors;
 mod grants;
 mod listing;
 mod memory;
+mod pace;
 mod policy;
 mod resume;
 mod roles;

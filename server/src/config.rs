@@ -40,7 +40,7 @@ pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
-pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start};
+pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start, Watch};
 pub use self::people::{ConfiguredUser, UserKey};
 pub use self::secrets::{KeyFileError, SecretKey, Secrets};
 pub use self::web::{Provider, PublicUrl, Web};
@@ -90,6 +90,8 @@ pub struct Config {
     pub links: Links,
     /// Starting and changing spaces.
     pub start: Start,
+    /// Watching domains.
+    pub watch: Watch,
     /// Shutting down.
     pub drain: Drain,
     /// Memory between client and space.
@@ -251,6 +253,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         domains,
         links: Links::read(root.section("links")),
         start: Start::read(root.section("start")),
+        watch: Watch::read(root.section("watch")),
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
         log: Log::read(root.section("log")),

@@ -18,6 +18,7 @@ pub mod rate;
 pub mod record;
 pub mod refusals;
 pub mod role;
+pub mod run;
 pub mod space;
 pub mod span;
 pub mod start;

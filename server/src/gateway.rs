@@ -98,7 +98,7 @@ pub struct Limits {
     pub change_timeout: Duration,
     /// Between two looks at an app that starts.
     pub poll_every: Duration,
-    /// Between two readings of the catalogue.
+    /// Between two listings of a domain, by one replica for all.
     pub catalogue_every: Duration,
     /// For how long the streams of a dead replica may still count at AWS: its idle limit.
     pub doubtful: Duration,
@@ -190,7 +190,7 @@ impl Gateway {
         self.inner.catalog.is_read()
     }
 
-    /// Waits until every domain has been asked for its spaces once, whatever it answered.
+    /// Waits until [`Gateway::run`] has looked for every domain's spaces once, whatever came of it.
     pub async fn catalogue_tried(&self) {
         self.inner.catalog.tried().await;
     }
@@ -209,11 +209,11 @@ impl Gateway {
 
 /// What gets streams to spaces.
 fn reach(parts: &Parts, journal: &journal::Journal) -> reach::Reach {
-    let Parts { clock, control, dial, store, policy, users, limits, tracker, .. } = parts;
+    let Parts { replica, clock, control, dial, store, policy, users, limits, tracker, .. } = parts;
     let catalog = catalog::SpaceCatalog::new(
         Arc::clone(control),
         Arc::clone(clock),
-        store.clone(),
+        (store, *replica),
         tracker.clone(),
         limits.catalogue_every,
     );

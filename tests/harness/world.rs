@@ -17,7 +17,7 @@ use studio_simulator::stream::Options;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::account::account;
+use crate::account::{Servers, account};
 use crate::client::{Client, run};
 use crate::gateway::Gateway;
 use crate::proxy::Proxy;
@@ -44,8 +44,8 @@ pub struct Wish {
     pub account: Config,
     /// Its streams.
     pub streams: Options,
-    /// Whether its spaces listen on ports for clients (`ssh -R`).
-    pub remote_forward: bool,
+    /// What answers SSH in its spaces.
+    pub servers: Servers,
     /// More lines for the domain in the gateway's configuration.
     pub domain: String,
     /// More lines for its section on SSH.
@@ -100,7 +100,7 @@ impl World {
         let folder = TempDir::with_prefix("spaceport-")?;
         // Postgres drops root and must reach its data below this folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let account = account(wish.account, wish.streams, wish.remote_forward, folder.path()).await?;
+        let account = account(wish.account, wish.streams, wish.servers, folder.path()).await?;
         let postgres =
             EmbeddedPostgres::start(&EmbeddedOptions::new(&folder.path().join("postgres"))).await?;
         let client = Client::new(&folder.path().join("laptop")).await?;

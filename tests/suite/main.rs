@@ -25,3 +25,4 @@ mod starting;
 mod streams;
 mod terminal;
 mod transfers;
+mod watching;

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
+use spaceport_tests::account::Servers;
 use spaceport_tests::client::{Agent, run};
 use spaceport_tests::noise::{digest, noise};
 use spaceport_tests::world::{Wish, World};
@@ -174,7 +175,7 @@ async fn remote_forward_is_refused_in_words_where_the_space_does_not_allow_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn remote_forward_reaches_the_laptop_where_the_space_allows_it() -> Result<()> {
-    let world = World::with(Wish { remote_forward: true, ..Wish::default() }).await?;
+    let world = World::with(Wish { servers: Servers::RemoteForward, ..Wish::default() }).await?;
     let (laptop, inside) = (web_server().await?, free_port().await?);
     let forward = format!("{inside}:127.0.0.1:{laptop}");
     let fetch = format!("curl -sS --max-time 20 http://127.0.0.1:{inside}/");

@@ -1,7 +1,7 @@
 //! SDK clients: one set for each domain, all over one pool of connections.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_config::retry::RetryConfig;
 use aws_credential_types::Credentials;
@@ -18,6 +18,7 @@ use super::memory::Memory;
 use super::roles::ServiceRole;
 use crate::config::Domain;
 use crate::domain::ports::{AwsError, Clock, UserCredentials};
+use crate::domain::rate::Allowance;
 
 /// The connections of all clients. As the SDK's own, which would make one for each client.
 pub(super) fn shared_http_client() -> SharedHttpClient {
@@ -38,8 +39,12 @@ pub(super) struct DomainClients {
     pub(super) config: Domain,
     /// STS, with the process's own credentials.
     pub(super) sts: aws_sdk_sts::Client,
-    /// SageMaker as the service.
+    /// SageMaker as the service, for what somebody waits for.
     pub(super) service: aws_sdk_sagemaker::Client,
+    /// The same for what goes on by itself: each try is paced, so the SDK makes none of its own.
+    pub(super) background: aws_sdk_sagemaker::Client,
+    /// What the service's calls may take.
+    pub(super) allowance: Mutex<Allowance>,
     /// What has been learnt about the domain.
     pub(super) memory: Memory,
     /// What the last listing skipped.
@@ -90,10 +95,14 @@ impl DomainClients {
             Some(role) => service.credentials_provider(ServiceRole { sts: sts.clone(), role }),
             None => service.credentials_provider(credentials.clone()),
         };
+        let service = service.build();
+        let background = service.to_builder().retry_config(Repeat::No.config()).build();
         Self {
             config: config.clone(),
             sts,
-            service: aws_sdk_sagemaker::Client::from_conf(service.build()),
+            service: aws_sdk_sagemaker::Client::from_conf(service),
+            background: aws_sdk_sagemaker::Client::from_conf(background),
+            allowance: Mutex::new(Allowance::new(config.calls.per_s, config.calls.burst)),
             memory: Memory::new(Arc::clone(&clock)),
             skipped: Skipped::default(),
             ssm,

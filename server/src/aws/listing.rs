@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use super::clients::DomainClients;
-use super::errors::from_sagemaker;
 use crate::config::Domain;
 use crate::domain::ids::{InstanceType, SpaceId, SpaceName};
 use crate::domain::ports::AwsError;
-use crate::domain::space::{App, AppStatus, AppType, Sharing, Space, SpaceArn, SpaceStatus};
+use crate::domain::run::Tags;
+use crate::domain::space::{App, AppImage, AppStatus, AppType, Sharing, Space, SpaceArn, SpaceStatus};
 
 /// The most that a page holds. The default of 10 would cost ten times the calls.
 const PAGE: i32 = 100;
@@ -40,33 +40,55 @@ impl DomainClients {
     /// Every space of the domain, as the service.
     pub(super) async fn list(&self) -> Result<Vec<Space>, AwsError> {
         // Spaces first: an app that starts in between belongs to a space that is known.
-        let spaces = self.observed("sagemaker:ListSpaces", self.list_spaces()).await?;
-        let apps = self.observed("sagemaker:ListApps", self.list_apps()).await?;
+        let spaces = self.list_spaces().await?;
+        let apps = self.list_apps().await?;
         let (joined, skipped) = join(&self.config, spaces, apps);
         self.skipped.report(&self.config, skipped);
         Ok(joined)
     }
 
     async fn list_spaces(&self) -> Result<Vec<sdk::SpaceDetails>, AwsError> {
-        let request = self.service.list_spaces().domain_id_equals(self.config.id.as_str());
-        let mut pages = request.into_paginator().page_size(PAGE).send();
-        let mut all = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| from_sagemaker("sagemaker:ListSpaces", &error))?;
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            let request = self.background.list_spaces().domain_id_equals(self.config.id.as_str());
+            let request = request.max_results(PAGE).set_next_token(next.take());
+            let page = self.paced("sagemaker:ListSpaces", || request.clone().send()).await?;
             all.extend(page.spaces.unwrap_or_default());
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(all);
+            }
         }
-        Ok(all)
     }
 
     async fn list_apps(&self) -> Result<Vec<sdk::AppDetails>, AwsError> {
-        let request = self.service.list_apps().domain_id_equals(self.config.id.as_str());
-        let mut pages = request.into_paginator().page_size(PAGE).send();
-        let mut all = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| from_sagemaker("sagemaker:ListApps", &error))?;
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            let request = self.background.list_apps().domain_id_equals(self.config.id.as_str());
+            let request = request.max_results(PAGE).set_next_token(next.take());
+            let page = self.paced("sagemaker:ListApps", || request.clone().send()).await?;
             all.extend(page.apps.unwrap_or_default());
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(all);
+            }
         }
-        Ok(all)
+    }
+
+    /// The tags of a space, as the service.
+    pub(super) async fn tags(&self, arn: &SpaceArn) -> Result<Tags, AwsError> {
+        let (mut all, mut next) = (Tags::new(), None);
+        loop {
+            let request = self.background.list_tags().resource_arn(arn.to_string());
+            let request = request.set_next_token(next.take());
+            let page = self.paced("sagemaker:ListTags", || request.clone().send()).await?;
+            let tags = page.tags.unwrap_or_default().into_iter();
+            all.extend(tags.filter_map(|tag| Some((tag.key?, tag.value?))));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(all);
+            }
+        }
     }
 }
 
@@ -127,6 +149,7 @@ fn read_space(
         remote_access: settings.and_then(|s| s.remote_access.as_ref()) == Some(&sdk::FeatureStatus::Enabled),
         status: details.status.as_ref().map_or(SpaceStatus::Updating, read_space_status),
         app: current(apps, app_type),
+        storage_gib: settings.and_then(read_storage),
     }
 }
 
@@ -157,8 +180,21 @@ fn read_app(domain: &Domain, details: sdk::AppDetails) -> Option<(String, App)> 
         status: read_app_status(details.status.as_ref()?),
         created_at: read_time(details.creation_time.as_ref()?)?,
         instance_type: details.resource_spec.as_ref().and_then(read_instance_type),
+        image: details.resource_spec.and_then(read_image),
     };
     Some((space, app))
+}
+
+/// The size of a space's volume.
+fn read_storage(settings: &sdk::SpaceSettingsSummary) -> Option<u32> {
+    let storage = settings.space_storage_settings.as_ref()?.ebs_storage_settings.as_ref()?;
+    storage.ebs_volume_size_in_gb.and_then(|gib| u32::try_from(gib).ok())
+}
+
+/// The image that an app runs, and which version of it.
+fn read_image(spec: sdk::ResourceSpec) -> Option<AppImage> {
+    let version = spec.sage_maker_image_version_alias.or(spec.sage_maker_image_version_arn);
+    spec.sage_maker_image_arn.map(|arn| AppImage { arn, version })
 }
 
 /// The kinds that remote access serves.

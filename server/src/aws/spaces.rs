@@ -19,6 +19,7 @@ use super::roles::Purpose;
 use crate::domain::actor::Actor;
 use crate::domain::ids::{DomainAlias, InstanceType, UserProfileName};
 use crate::domain::ports::{AwsError, SessionGrant, SpaceControl};
+use crate::domain::run::Tags;
 use crate::domain::space::{AppType, Space, SpaceArn, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings};
 
@@ -40,16 +41,19 @@ impl SpaceControl for Aws {
         let domain = self.domain(domain)?;
         let operation = "sagemaker:DescribeUserProfile";
         let request = domain
-            .service
+            .background
             .describe_user_profile()
             .domain_id(domain.config.id.as_str())
             .user_profile_name(profile.as_str());
-        let call = async { request.send().await.map_err(|error| from_sagemaker(operation, &error)) };
-        match domain.observed(operation, call).await {
+        match domain.paced(operation, || request.clone().send()).await {
             Ok(described) => Ok(described.single_sign_on_user_value.filter(|user| !user.is_empty())),
             Err(AwsError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn space_tags(&self, space: &Space) -> Result<Tags, AwsError> {
+        self.domain_of(space)?.tags(&space.arn).await
     }
 
     async fn start_settings(&self, actor: &Actor, space: &Space) -> Result<StartSettings, AwsError> {
@@ -131,6 +135,8 @@ impl SpaceControl for Aws {
         app: AppType,
     ) -> Result<AppReport, AwsError> {
         let domain = self.domain(domain)?;
+        // Somebody waits for a start: it is counted and not held back.
+        let _ = domain.take_turn();
         let request = domain
             .service
             .describe_app()

@@ -1,5 +1,6 @@
 //! What goes over the wire, against a scripted server: what we send, and how we read what comes.
 
+mod listing;
 mod roles;
 mod stub;
 
@@ -11,7 +12,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use reqwest::Url;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 use ssm_datachannel::{Resume, ResumeError};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -22,7 +23,7 @@ use self::stub::{Call, Stub};
 use super::Aws;
 use super::listing::arn_of;
 use super::resume::PersonResumes;
-use crate::config::domains::{Domain, Endpoints, RoleCredentials, StreamSigning, Upload};
+use crate::config::domains::{CallRate, Domain, Endpoints, RoleCredentials, StreamSigning, Upload};
 use crate::domain::actor::Actor;
 use crate::domain::ports::{AwsError, Clock, Dial, DialError, SessionGrant, SpaceControl, UserCredentials};
 use crate::domain::role::{PersonRoles, RoleArn};
@@ -71,6 +72,8 @@ fn domain(stub: &Stub) -> Domain {
         stream_signing: StreamSigning::Auto,
         upload: Upload { max_payload_bytes: 16_384, messages_per_s: Some(850) },
         ownership: None,
+        calls: CallRate { per_s: 4, burst: 8 },
+        read_tags: false,
     }
 }
 
@@ -104,67 +107,6 @@ fn answers(bodies: &'static [(&'static str, &'static str)]) -> impl Fn(&Call) ->
 fn field(call: &Call, name: &str) -> Option<String> {
     let url = Url::parse(&format!("http://x/?{}", call.body)).unwrap();
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-fn pages(call: &Call) -> (u16, String) {
-    let body = call.json();
-    let page: Value = match (call.operation.as_str(), body["NextToken"].as_str()) {
-        ("ListSpaces", None) => json!({"NextToken": "2", "Spaces": [
-            {"DomainId": "d-main", "SpaceName": "graphs", "Status": "InService",
-             "SpaceSettingsSummary": {"AppType": "JupyterLab", "RemoteAccess": "ENABLED"},
-             "SpaceSharingSettingsSummary": {"SharingType": "Private"},
-             "OwnershipSettingsSummary": {"OwnerUserProfileName": "anna"}},
-            {"DomainId": "d-other", "SpaceName": "foreign", "Status": "InService"},
-            {"DomainId": "d-main", "SpaceName": "under_score", "Status": "InService"},
-        ]}),
-        ("ListSpaces", Some(_)) => json!({"Spaces": [
-            {"DomainId": "d-main", "SpaceName": "Team", "Status": "Update_Failed",
-             "SpaceSettingsSummary": {"AppType": "CodeEditor"},
-             "SpaceSharingSettingsSummary": {"SharingType": "Shared"}},
-            {"DomainId": "d-main", "SpaceName": "classic", "Status": "InService",
-             "SpaceSettingsSummary": {"AppType": "KernelGateway"}},
-        ]}),
-        ("ListApps", None) => json!({"NextToken": "2", "Apps": [
-            {"DomainId": "d-main", "SpaceName": "graphs", "AppType": "JupyterLab", "AppName": "default",
-             "Status": "Deleted", "CreationTime": 1.7e9},
-            {"DomainId": "d-main", "UserProfileName": "anna", "AppType": "JupyterLab", "AppName": "default",
-             "Status": "InService", "CreationTime": 1.7e9},
-        ]}),
-        _ => json!({"Apps": [
-            {"DomainId": "d-main", "SpaceName": "graphs", "AppType": "JupyterLab", "AppName": "default",
-             "Status": "InService", "CreationTime": 1_700_000_100.5, "ResourceSpec": {"InstanceType": "ml.g5.xlarge"}},
-            {"DomainId": "d-main", "SpaceName": "graphs", "AppType": "KernelGateway", "AppName": "k",
-             "Status": "InService", "CreationTime": 1.8e9},
-        ]}),
-    };
-    (200, page.to_string())
-}
-
-#[tokio::test]
-async fn listing_reads_every_page_and_joins_spaces_with_their_apps() {
-    let stub = Stub::serve(pages).await;
-    let spaces = aws(&stub).list_spaces(&"main".parse().unwrap()).await.unwrap();
-
-    let names: Vec<&str> = spaces.iter().map(|space| space.name().as_str()).collect();
-    assert_eq!(names, ["graphs", "Team", "classic"]);
-    let (graphs, team, classic) = (&spaces[0], &spaces[1], &spaces[2]);
-    assert_eq!(graphs.arn.to_string(), "arn:aws:sagemaker:us-east-1:123456789012:space/d-main/graphs");
-    assert_eq!(graphs.owner.as_ref().map(|owner| owner.as_str()), Some("anna"));
-    assert!(graphs.remote_access);
-    let app = graphs.app.as_ref().unwrap();
-    assert_eq!((app.status, app.created_at.unix_timestamp()), (AppStatus::InService, 1_700_000_100));
-    assert_eq!(app.instance_type.as_ref().map(|t| t.as_str()), Some("ml.g5.xlarge"));
-    assert_eq!((team.sharing, team.status), (Sharing::Shared, SpaceStatus::Failed));
-    assert_eq!((team.app_type, team.remote_access), (Some(AppType::CodeEditor), false));
-    assert_eq!((classic.app_type, classic.sharing), (None, Sharing::Private));
-
-    for call in stub.calls() {
-        assert_eq!(
-            (&call.json()["DomainIdEquals"], &call.json()["MaxResults"]),
-            (&json!("d-main"), &json!(100))
-        );
-        assert_eq!(call.key, "OWNKEY");
-    }
 }
 
 #[tokio::test]

@@ -46,6 +46,10 @@ pub struct Domain {
     pub upload: Upload,
     /// How people's user profiles are found, beside those that are written for them.
     pub ownership: Option<Ownership>,
+    /// How many calls the service role may make.
+    pub calls: CallRate,
+    /// Whether the tags of its spaces are read.
+    pub read_tags: bool,
 }
 
 impl Domain {
@@ -154,18 +158,41 @@ impl Upload {
     }
 }
 
+/// How many calls the service role may make to a domain's control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallRate {
+    /// In a second.
+    pub per_s: u32,
+    /// At once, after a pause.
+    pub burst: u32,
+}
+
+impl CallRate {
+    /// AWS publishes no limits for these calls; 4 a second has met none.
+    const USUAL: Self = Self { per_s: 4, burst: 8 };
+
+    fn read(section: &mut Section<'_>, usual: Self) -> Self {
+        Self {
+            per_s: section.count("calls_per_s", 1..=100, usual.per_s),
+            burst: section.count("calls_burst", 1..=1_000, usual.burst),
+        }
+    }
+}
+
 /// What `[aws]` says for every domain.
 pub(super) struct Defaults {
     endpoints: Endpoints,
     stream_hosts: Vec<String>,
+    calls: CallRate,
 }
 
 impl Defaults {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let endpoints = Endpoints::read(section.section("endpoints"));
         let stream_hosts = stream_hosts(&mut section);
+        let calls = CallRate::read(&mut section, CallRate::USUAL);
         section.finish();
-        Self { endpoints, stream_hosts }
+        Self { endpoints, stream_hosts, calls }
     }
 }
 
@@ -239,6 +266,8 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
     let stream_signing = section.word("stream_signing", &signing, StreamSigning::Auto);
     let upload = Upload::read(section.section("upload"));
     let ownership = read_ownership(&mut section);
+    let calls = CallRate::read(&mut section, defaults.calls);
+    let read_tags = section.flag("read_tags", false);
     belongs(&section, "service_role", service_role.as_ref(), (account.as_ref(), partition));
     section.finish();
     Some(Domain {
@@ -255,6 +284,8 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
         stream_signing,
         upload,
         ownership,
+        calls,
+        read_tags,
     })
 }
 

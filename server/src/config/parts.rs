@@ -1,4 +1,4 @@
-//! The settings of single parts: listeners, database, links, starts, drain, flow, log.
+//! The settings of single parts: listeners, database, links, starts, watching, drain, flow, log.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -169,6 +169,21 @@ impl Start {
             change_timeout: section.seconds("change_timeout_s", 10..=900, 150),
             poll: section.seconds("poll_s", 1..=60, 5),
         };
+        section.finish();
+        settings
+    }
+}
+
+/// Watching domains.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Between two listings of a domain, by one replica for all.
+    pub every: Duration,
+}
+
+impl Watch {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let settings = Self { every: section.seconds("every_s", 1..=600, 60) };
         section.finish();
         settings
     }

@@ -94,14 +94,16 @@ fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     let plain = load(&text).unwrap();
     // `public_port` and `service_role` have no default beyond what follows from others.
     let text_of = |config: &Config| {
-        let Config { links, start, drain, flow, log, people, .. } = config;
-        format!("{links:?}{start:?}{drain:?}{flow:?}{log:?}{:?}", people.longest_grant)
+        let Config { links, start, watch, drain, flow, log, people, .. } = config;
+        format!("{links:?}{start:?}{watch:?}{drain:?}{flow:?}{log:?}{:?}", people.longest_grant)
     };
     assert_eq!(text_of(&spelt_out), text_of(&plain));
     assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);
     assert_eq!(spelt_out.ssh.login_grace, plain.ssh.login_grace);
     assert_eq!(format!("{:?}", spelt_out.ssh.approval), format!("{:?}", plain.ssh.approval));
     assert_eq!(spelt_out.domains[0].upload, plain.domains[0].upload);
+    assert_eq!(spelt_out.domains[0].calls, plain.domains[0].calls);
+    assert_eq!(spelt_out.domains[0].read_tags, plain.domains[0].read_tags);
 }
 
 #[test]

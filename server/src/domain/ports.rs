@@ -15,6 +15,7 @@ use super::actor::Actor;
 use super::ending::StreamEnd;
 use super::ids::{DomainAlias, GroupName, InstanceType, UserId, UserProfileName};
 use super::role::{NoToken, RoleError};
+use super::run::Tags;
 use super::space::{AppType, Space, SpaceArn};
 use super::start::{AppReport, StartSettings};
 
@@ -110,6 +111,8 @@ pub trait SpaceControl: Send + Sync + 'static {
         domain: &DomainAlias,
         profile: &UserProfileName,
     ) -> Result<Option<String>, AwsError>;
+    /// The AWS tags of a space, as the service role.
+    async fn space_tags(&self, space: &Space) -> Result<Tags, AwsError>;
     /// What a start depends on, as the actor.
     async fn start_settings(&self, actor: &Actor, space: &Space) -> Result<StartSettings, AwsError>;
     /// Sets remote access and instance type of a space, as the actor. Only what is given is changed.

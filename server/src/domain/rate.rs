@@ -1,5 +1,5 @@
-//! How much one place gets in a time of what costs the server more than the client: key exchanges, sign-ins. Pure;
-//! times are `Clock::elapsed`.
+//! How much one place gets in a time of what costs the server more than the client: key exchanges, sign-ins. And how
+//! much we ask of others in a time. Pure; times are `Clock::elapsed`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -67,9 +67,41 @@ impl Turns {
     }
 }
 
+/// Turns of our own, at somebody else's: so many a second, and some at once after a pause.
+#[derive(Debug)]
+pub struct Allowance {
+    interval: Duration,
+    burst: u32,
+    /// When the last turn that was given is paid for.
+    paid: Duration,
+}
+
+impl Allowance {
+    /// So many a second, and so many at once.
+    #[must_use]
+    pub fn new(per_s: u32, burst: u32) -> Self {
+        Self { interval: Duration::from_secs(1) / per_s.max(1), burst: burst.max(1), paid: Duration::ZERO }
+    }
+
+    /// How long to wait for the turn that is taken with this call. Who cannot wait takes theirs at once all the same:
+    /// those who come later wait the longer.
+    pub fn wait(&mut self, now: Duration) -> Duration {
+        self.paid = self.paid.max(now) + self.interval;
+        self.paid.saturating_sub(now + self.interval * self.burst)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_turns_come_in_a_burst_and_then_at_their_rate() {
+        let mut turns = Allowance::new(4, 2);
+        let mut wait = |ms| turns.wait(Duration::from_millis(ms)).as_millis();
+        assert_eq!([wait(0), wait(0), wait(0), wait(0)], [0, 0, 250, 500]);
+        assert_eq!([wait(10_000), wait(10_000), wait(10_000)], [0, 0, 250]);
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
     const OFFICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));

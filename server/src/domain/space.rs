@@ -155,6 +155,17 @@ pub struct App {
     pub created_at: OffsetDateTime,
     /// What it runs on, where the listing says.
     pub instance_type: Option<InstanceType>,
+    /// The image that it runs, where the listing says.
+    pub image: Option<AppImage>,
+}
+
+/// The image that an app runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppImage {
+    /// Its ARN.
+    pub arn: String,
+    /// Which version of it: an alias such as `3.2.0`, or the version's ARN.
+    pub version: Option<String>,
 }
 
 /// AWS's status of an app.
@@ -172,6 +183,27 @@ pub enum AppStatus {
     Failed,
 }
 
+impl AppStatus {
+    /// AWS's word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::InService => "InService",
+            Self::Deleting => "Deleting",
+            Self::Deleted => "Deleted",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The status that AWS calls so.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Pending, Self::InService, Self::Deleting, Self::Deleted, Self::Failed];
+        all.into_iter().find(|status| status.word() == word)
+    }
+}
+
 /// AWS's status of a space, reduced to what we act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpaceStatus {
@@ -183,6 +215,26 @@ pub enum SpaceStatus {
     Deleting,
     /// `Failed`, `Update_Failed`, `Delete_Failed`.
     Failed,
+}
+
+impl SpaceStatus {
+    /// AWS's word, or the one that stands for several.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::InService => "InService",
+            Self::Updating => "Updating",
+            Self::Deleting => "Deleting",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The status that goes by this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::InService, Self::Updating, Self::Deleting, Self::Failed];
+        all.into_iter().find(|status| status.word() == word)
+    }
 }
 
 /// A space, as the last listing showed it.
@@ -206,6 +258,8 @@ pub struct Space {
     pub status: SpaceStatus,
     /// The app, if AWS lists one.
     pub app: Option<App>,
+    /// The size of its EBS volume, where the listing says.
+    pub storage_gib: Option<u32>,
 }
 
 impl Space {

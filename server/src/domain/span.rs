@@ -1,4 +1,15 @@
-//! Spans of time as people read them.
+//! Spans of time, and how people read their length.
+
+use time::OffsetDateTime;
+
+/// From one moment to a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its beginning.
+    pub from: OffsetDateTime,
+    /// Its end.
+    pub until: OffsetDateTime,
+}
 
 /// `1 min 49 s`.
 #[must_use]

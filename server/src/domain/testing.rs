@@ -44,6 +44,8 @@ pub(crate) fn space_in(domain: &str, name: &str, owner: &str, sharing: Sharing) 
             status: AppStatus::InService,
             created_at: datetime!(2026-11-25 09:00 UTC),
             instance_type: Some("ml.m5.xlarge".parse().unwrap()),
+            image: None,
         }),
+        storage_gib: Some(20),
     }
 }

@@ -1,26 +1,30 @@
 //! The catalogue: every space of every domain, as the last complete listing showed it.
 //!
-//! It is read every minute or as configured, and sooner when somebody asks for a space that is not in it; AWS is never asked more
-//! often than [`FLOOR`]. A listing that fails leaves the last one in place.
+//! One replica at a time asks AWS, every minute or as configured, and the others read from Postgres what it wrote. Any
+//! asks sooner when somebody misses a space or after a change of ours, but never more often than [`FLOOR`]. While
+//! Postgres is away each asks for itself. A listing that fails leaves the last one in place.
 
-use std::collections::HashMap;
+mod record;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use self::record::Record;
 use super::clock::within;
 use super::flights::Flights;
 use super::lock::lock;
-use crate::domain::ids::{DomainAlias, SpaceId};
+use crate::domain::ids::{DomainAlias, ReplicaId, SpaceId};
 use crate::domain::ports::{AwsError, Clock, SpaceControl};
 use crate::domain::space::{Space, SpaceArn, SpaceState};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::spaces::StoredListing;
 use crate::telemetry::metrics as names;
 
 /// The least time between two calls for one domain, whatever is missed: strangers' guesses cost AWS calls otherwise.
@@ -29,10 +33,8 @@ const FLOOR: Duration = Duration::from_secs(5);
 const LISTING_LIMIT: Duration = Duration::from_secs(60);
 /// The longest that somebody who asked for an unknown space waits for a fresh listing.
 const MISS_LIMIT: Duration = Duration::from_secs(20);
-
-/// Writes a complete listing, and answers it with the ids of its rows.
-type WriteListing =
-    Box<dyn Fn(DomainAlias, Vec<Space>) -> BoxFuture<'static, Result<Vec<Space>, StoreError>> + Send + Sync>;
+/// The longest that leaving the asking to others may take.
+const RESIGN_LIMIT: Duration = Duration::from_secs(2);
 
 /// The spaces of all domains. Cheap to clone.
 #[derive(Clone)]
@@ -43,20 +45,22 @@ pub(super) struct SpaceCatalog {
 struct Shared {
     control: Arc<dyn SpaceControl>,
     clock: Arc<dyn Clock>,
-    write: WriteListing,
+    record: Record,
     tracker: TaskTracker,
     domains: HashMap<DomainAlias, Mutex<Shelf>>,
     readings: Flights<DomainAlias, ()>,
-    /// Between two readings of a domain.
+    /// Between two listings of a domain.
     every: Duration,
+    /// The domains that have had their first reading, good or bad.
+    tried: watch::Sender<HashSet<DomainAlias>>,
 }
 
 /// What is known of one domain.
 #[derive(Default)]
 struct Shelf {
     listing: Option<Listing>,
-    /// `Clock::elapsed` at the end of the last reading, good or bad.
-    last_try: Option<Duration>,
+    /// `Clock::elapsed` when AWS last answered us, well or not.
+    last_asked: Option<Duration>,
     trouble: Option<Trouble>,
 }
 
@@ -66,6 +70,8 @@ struct Listing {
     spaces: Arc<Vec<Space>>,
     at: Duration,
     read_at: OffsetDateTime,
+    /// When Postgres got it, if it is from there.
+    written_at: Option<OffsetDateTime>,
 }
 
 /// Why the last reading of a domain brought nothing.
@@ -81,28 +87,23 @@ impl SpaceCatalog {
     pub(super) fn new(
         control: Arc<dyn SpaceControl>,
         clock: Arc<dyn Clock>,
-        store: Store,
+        (store, replica): (&Store, ReplicaId),
         tracker: TaskTracker,
         every: Duration,
     ) -> Self {
-        let time = Arc::clone(&clock);
-        let write: WriteListing = Box::new(move |domain, listed| {
-            let (store, now) = (store.clone(), time.now());
-            Box::pin(async move { store.sync_spaces(&domain, listed, now).await })
-        });
-        Self::writing(control, clock, write, tracker, every)
+        Self::with(control, clock, Record::of(store, replica, every), tracker, every)
     }
 
-    fn writing(
+    fn with(
         control: Arc<dyn SpaceControl>,
         clock: Arc<dyn Clock>,
-        write: WriteListing,
+        record: Record,
         tracker: TaskTracker,
         every: Duration,
     ) -> Self {
         let domains = control.domains().into_iter().map(|domain| (domain, Mutex::default())).collect();
-        let readings = Flights::new();
-        Self { shared: Arc::new(Shared { control, clock, write, tracker, domains, readings, every }) }
+        let (readings, tried) = (Flights::new(), watch::Sender::default());
+        Self { shared: Arc::new(Shared { control, clock, record, tracker, domains, readings, every, tried }) }
     }
 
     /// Every known space.
@@ -126,15 +127,10 @@ impl SpaceCatalog {
         self.shared.domains.values().all(|shelf| lock(shelf).listing.is_some())
     }
 
-    /// Waits until every domain has been tried once, good or bad.
+    /// Waits until [`Self::run`] has tried every domain once, good or bad.
     pub(super) async fn tried(&self) {
-        let untried: Vec<_> = (self.shared.domains.keys())
-            .filter(|alias| {
-                self.shared.domains.get(*alias).is_some_and(|shelf| lock(shelf).last_try.is_none())
-            })
-            .map(|alias| self.read(alias))
-            .collect();
-        futures_util::future::join_all(untried).await;
+        let all = self.shared.domains.len();
+        let _ = self.shared.tried.subscribe().wait_for(|tried| tried.len() == all).await;
     }
 
     /// Why nothing can be said about a domain, or about any: no listing was ever complete.
@@ -154,49 +150,135 @@ impl SpaceCatalog {
     /// Reads what somebody misses: one domain or all, unless that has just been done. Waits for a bounded time.
     pub(super) async fn look_again(&self, domain: Option<&DomainAlias>) {
         let due: Vec<_> = (self.shared.domains.keys())
-            .filter(|alias| domain.is_none_or(|one| one == *alias) && self.is_due(alias, FLOOR))
-            .map(|alias| self.read(alias))
+            .filter(|alias| domain.is_none_or(|one| one == *alias) && self.is_due(alias))
+            .map(|alias| self.read_unless_fresh(alias))
             .collect();
         let _ = within(&*self.shared.clock, MISS_LIMIT, futures_util::future::join_all(due)).await;
+    }
+
+    /// Takes what another replica has just read, or else asks AWS.
+    async fn read_unless_fresh(&self, domain: &DomainAlias) {
+        let now = self.shared.clock.elapsed();
+        let fresh = self.refresh(domain).await.is_some_and(|at| now.saturating_sub(at) < self.floor());
+        if !fresh {
+            self.read(domain).await;
+        }
     }
 
     /// Reads a domain after something in it was changed by us, as soon as the floor allows.
     pub(super) async fn after_change(&self, domain: &DomainAlias) {
         let Some(shelf) = self.shared.domains.get(domain) else { return };
-        let last = lock(shelf).last_try;
+        let last = lock(shelf).last_asked;
         let since = last.map(|last| self.shared.clock.elapsed().saturating_sub(last));
-        if let Some(left) = since.and_then(|since| FLOOR.checked_sub(since)) {
+        if let Some(left) = since.and_then(|since| self.floor().checked_sub(since)) {
             self.shared.clock.sleep(left).await;
         }
         self.read(domain).await;
     }
 
-    /// Reads every domain now and then, until `stop`.
+    /// Reads every domain now and then, until `stop`; then others may take over at once.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let rounds = self.shared.domains.keys().map(|alias| self.keep_reading(alias));
         tokio::select! {
             () = stop.cancelled() => {}
             _ = futures_util::future::join_all(rounds) => {}
         }
+        let left = self.shared.domains.keys().map(|alias| self.resign(alias));
+        let _ = within(&*self.shared.clock, RESIGN_LIMIT, futures_util::future::join_all(left)).await;
     }
 
     async fn keep_reading(&self, domain: &DomainAlias) {
         loop {
-            if self.is_due(domain, FLOOR) {
+            let pause = self.round(domain).await;
+            self.shared.tried.send_modify(|tried| {
+                tried.insert(domain.clone());
+            });
+            self.shared.clock.sleep(pause).await;
+        }
+    }
+
+    /// One look at a domain: at AWS if it is our turn or nobody can say whose it is, else at what another replica
+    /// wrote. Answers how long to wait for the next.
+    async fn round(&self, domain: &DomainAlias) -> Duration {
+        let Shared { clock, record, every, .. } = &*self.shared;
+        let began = clock.elapsed();
+        let turn = (record.lead)(domain.clone()).await;
+        if matches!(turn, Ok(false)) {
+            // At the very first start the replica whose turn it is may not have written anything yet.
+            if self.refresh(domain).await.is_none() {
                 self.read(domain).await;
             }
-            self.shared.clock.sleep(self.shared.every).await;
+            return *every / 2;
         }
+        if self.is_due(domain) {
+            self.read(domain).await;
+        }
+        if self.asked_in_vain(domain) {
+            // Another may have better luck; and if not, then AWS is left alone for the whole interval.
+            self.resign(domain).await;
+            return *every;
+        }
+        every.saturating_sub(clock.elapsed().saturating_sub(began)).max(self.floor() / 2)
+    }
+
+    async fn resign(&self, domain: &DomainAlias) {
+        if let Err(error) = (self.shared.record.resign)(domain.clone()).await {
+            debug!(domain = %domain, %error, "the watching could not be left to others: its lease lapses");
+        }
+    }
+
+    /// Takes the newest listing that any replica wrote, if it is another than ours. Answers when the one that we then
+    /// have was read; nothing if there is none, or Postgres is away.
+    async fn refresh(&self, domain: &DomainAlias) -> Option<Duration> {
+        let Shared { clock, record, domains, .. } = &*self.shared;
+        let shelf = domains.get(domain)?;
+        let seen = lock(shelf).listing.as_ref().and_then(|listing| listing.written_at);
+        let stored = (record.read)((domain.clone(), seen)).await;
+        let stored = stored.inspect_err(|error| debug!(domain = %domain, %error, "no listing from Postgres"));
+        if let Some(stored) = stored.ok()? {
+            let (now, read_at) = (clock.elapsed(), clock.now());
+            let StoredListing { spaces, written_at, age } = stored;
+            let (at, read_at) = (now.saturating_sub(age), read_at - age);
+            let listing = Listing { spaces: Arc::new(spaces), at, read_at, written_at: Some(written_at) };
+            let mut shelf = lock(shelf);
+            // One of our own may have come in between.
+            if shelf.listing.as_ref().is_none_or(|ours| ours.at <= at) {
+                self.put(domain, &mut shelf, listing);
+            }
+        }
+        let shelf = lock(shelf);
+        let listing = shelf.listing.as_ref()?;
+        measure_age(domain, listing, clock.elapsed());
+        Some(listing.at)
+    }
+
+    fn put(&self, domain: &DomainAlias, shelf: &mut Shelf, listing: Listing) {
+        if shelf.listing.is_none() || shelf.trouble.is_some() {
+            info!(domain = %domain, spaces = listing.spaces.len(), "catalogue read");
+        }
+        measure(domain, &listing.spaces);
+        shelf.listing = Some(listing);
+        shelf.trouble = None;
     }
 
     fn listings(&self) -> Vec<Listing> {
         self.shared.domains.values().filter_map(|shelf| lock(shelf).listing.clone()).collect()
     }
 
-    fn is_due(&self, domain: &DomainAlias, every: Duration) -> bool {
+    /// The least time between two of our questions to AWS.
+    fn floor(&self) -> Duration {
+        FLOOR.min(self.shared.every)
+    }
+
+    fn is_due(&self, domain: &DomainAlias) -> bool {
         let now = self.shared.clock.elapsed();
-        let last = self.shared.domains.get(domain).and_then(|shelf| lock(shelf).last_try);
-        last.is_none_or(|last| now.saturating_sub(last) >= every)
+        let last = self.shared.domains.get(domain).and_then(|shelf| lock(shelf).last_asked);
+        last.is_none_or(|last| now.saturating_sub(last) >= self.floor())
+    }
+
+    fn asked_in_vain(&self, domain: &DomainAlias) -> bool {
+        let shelf = self.shared.domains.get(domain);
+        shelf.is_some_and(|shelf| matches!(lock(shelf).trouble, Some(Trouble::Aws(_))))
     }
 
     /// One reading of a domain, shared with whoever wants it at the same time.
@@ -209,25 +291,22 @@ impl SpaceCatalog {
 
     async fn read_now(&self, domain: &DomainAlias) {
         let Shared { control, clock, .. } = &*self.shared;
+        let began = clock.now();
         let listed = within(&**clock, LISTING_LIMIT, control.list_spaces(domain))
             .await
             .unwrap_or_else(|| Err(AwsError::Unreachable(format!("no listing in {LISTING_LIMIT:?}"))));
         let spaces = match listed {
-            Ok(listed) => self.with_rows(domain, listed).await.ok_or(Trouble::Record),
+            Ok(listed) => self.with_rows(domain, listed, began).await.ok_or(Trouble::Record),
             Err(error) => Err(Trouble::Aws(error)),
         };
         let Some(shelf) = self.shared.domains.get(domain) else { return };
         let (at, read_at) = (clock.elapsed(), clock.now());
         let mut shelf = lock(shelf);
-        shelf.last_try = Some(at);
+        shelf.last_asked = Some(at);
         match spaces {
             Ok(spaces) => {
-                if shelf.listing.is_none() || shelf.trouble.is_some() {
-                    info!(domain = %domain, spaces = spaces.len(), "catalogue read");
-                }
-                measure(domain, &spaces);
-                shelf.listing = Some(Listing { spaces: Arc::new(spaces), at, read_at });
-                shelf.trouble = None;
+                let listing = Listing { spaces: Arc::new(spaces), at, read_at, written_at: None };
+                self.put(domain, &mut shelf, listing);
             }
             Err(trouble) => {
                 let age_s = shelf.listing.as_ref().map(|listing| at.saturating_sub(listing.at).as_secs());
@@ -236,14 +315,18 @@ impl SpaceCatalog {
             }
         }
         if let Some(listing) = &shelf.listing {
-            let age = at.saturating_sub(listing.at).as_secs_f64();
-            metrics::gauge!(names::CATALOGUE_AGE_SECONDS, "domain" => domain.to_string()).set(age);
+            measure_age(domain, listing, at);
         }
     }
 
     /// The listed spaces with the ids of their rows; while Postgres is away, those whose ids are known.
-    async fn with_rows(&self, domain: &DomainAlias, listed: Vec<Space>) -> Option<Vec<Space>> {
-        match (self.shared.write)(domain.clone(), listed.clone()).await {
+    async fn with_rows(
+        &self,
+        domain: &DomainAlias,
+        listed: Vec<Space>,
+        began: OffsetDateTime,
+    ) -> Option<Vec<Space>> {
+        match (self.shared.record.write)((domain.clone(), listed.clone(), began)).await {
             Ok(spaces) => Some(spaces),
             Err(error) => {
                 warn!(domain = %domain, %error, "the listing could not be written");
@@ -252,6 +335,11 @@ impl SpaceCatalog {
             }
         }
     }
+}
+
+fn measure_age(domain: &DomainAlias, listing: &Listing, now: Duration) {
+    let age = now.saturating_sub(listing.at).as_secs_f64();
+    metrics::gauge!(names::CATALOGUE_AGE_SECONDS, "domain" => domain.to_string()).set(age);
 }
 
 fn measure(domain: &DomainAlias, spaces: &[Space]) {

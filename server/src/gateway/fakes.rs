@@ -16,6 +16,7 @@ use crate::domain::actor::Actor;
 use crate::domain::ids::{ConnectionId, DomainAlias, InstanceType, SpaceId, UserId, UserProfileName};
 use crate::domain::ports::{AwsError, Clock, SessionGrant, SpaceControl};
 use crate::domain::record::Change;
+use crate::domain::run::Tags;
 use crate::domain::space::{AppStatus, AppType, Sharing, Space, SpaceArn, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings};
 use crate::domain::user::{Role, Standing, User};
@@ -92,6 +93,7 @@ pub(super) fn space(domain: &str, name: &str, owner: &str) -> Space {
         remote_access: true,
         status: SpaceStatus::InService,
         app: None,
+        storage_gib: None,
     }
 }
 
@@ -212,6 +214,10 @@ impl SpaceControl for Studio {
     ) -> Result<Option<String>, AwsError> {
         self.call("profile", None)?;
         Ok(Some(profile.to_string()))
+    }
+    async fn space_tags(&self, _space: &Space) -> Result<Tags, AwsError> {
+        self.call("tags", None)?;
+        Ok(Tags::new())
     }
     async fn start_settings(&self, actor: &Actor, _space: &Space) -> Result<StartSettings, AwsError> {
         self.call("settings", Some(actor))?;

@@ -17,9 +17,10 @@ use tokio::sync::OnceCell;
 pub(crate) use clock::HandClock;
 pub(crate) use proxy::Proxy;
 
-use super::Store;
 use super::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres};
-use crate::domain::ids::ReplicaId;
+use super::{Store, StoreError};
+use crate::domain::ids::{DomainAlias, ReplicaId};
+use crate::domain::space::Space;
 
 /// Clusters that test processes may use at the same time.
 const CLUSTERS: u32 = 8;
@@ -152,4 +153,17 @@ pub(crate) async fn until(clock: &HandClock, what: &str, mut holds: impl AsyncFn
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+}
+
+/// What tests of other things need of listings.
+impl Store {
+    /// Writes a listing as a gateway does that polls every minute.
+    pub(crate) async fn sync_spaces(
+        &self,
+        domain: &DomainAlias,
+        listed: Vec<Space>,
+        at: OffsetDateTime,
+    ) -> Result<Vec<Space>, StoreError> {
+        self.write_listing(domain, listed, at, Duration::from_secs(180)).await
+    }
 }

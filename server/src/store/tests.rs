@@ -27,7 +27,7 @@ use super::Store;
 use super::testing::TestDatabase;
 use crate::domain::ids::{ReplicaId, SpaceId, UserId};
 use crate::domain::record::{Change, ChannelKind, Mode, SessionStart};
-use crate::domain::space::{App, AppStatus, AppType, Sharing, Space, SpaceStatus};
+use crate::domain::space::{App, AppImage, AppStatus, AppType, Sharing, Space, SpaceStatus};
 
 const NOON: OffsetDateTime = datetime!(2026-05-01 12:00:00.123456 UTC);
 
@@ -178,12 +178,14 @@ fn listed(name: &str) -> Space {
         remote_access: true,
         status: SpaceStatus::InService,
         app: None,
+        storage_gib: Some(20),
     }
 }
 
 fn app(status: AppStatus, created_at: OffsetDateTime) -> Option<App> {
     let instance_type = Some("ml.m5.xlarge".parse().unwrap());
-    Some(App { app_type: AppType::JupyterLab, status, created_at, instance_type })
+    let image = Some(AppImage { arn: "arn:image".to_owned(), version: Some("3.2.0".to_owned()) });
+    Some(App { app_type: AppType::JupyterLab, status, created_at, instance_type, image })
 }
 
 /// Longer than any lease here.

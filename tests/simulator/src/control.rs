@@ -17,6 +17,7 @@ use self::requests::{
     ActionOfRole, Capacity, ClockOffset, DelayOf, DelaysPatch, Expire, Fail, NewProfile, NewProvider, Quota,
     SwitchesPatch, TrailFilter,
 };
+use crate::faults::RequestRate;
 use crate::fixture::SpaceSpec;
 use crate::handle::SpaceChange;
 use crate::sessions::StreamFaults;
@@ -71,6 +72,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/faults/delay", post(delay))
         .route("/faults/capacity", post(capacity))
         .route("/faults/stream", post(stream_fault))
+        .route("/rate", put(limit_rate).delete(unlimit_rate))
         .route("/switches", get(switches).patch(switch))
         .route("/delays", axum::routing::patch(delays))
         .route("/clock", put(clock))
@@ -188,6 +190,16 @@ async fn stream_fault(State(control): Shared, Json(fault): Json<Value>) -> Answe
     let faults =
         faults.ok_or_else(|| Refused(StatusCode::NOT_FOUND, "there are no streams here".to_owned()))?;
     faults.apply(fault).map_err(|why| Refused(StatusCode::BAD_REQUEST, why))?;
+    Ok(done())
+}
+
+async fn limit_rate(State(control): Shared, Json(rate): Json<RequestRate>) -> Answer {
+    control.simulator.limit_rate(Some(rate));
+    Ok(done())
+}
+
+async fn unlimit_rate(State(control): Shared) -> Answer {
+    control.simulator.limit_rate(None);
     Ok(done())
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::ApiError;
 
 /// What the account allows where AWS's behaviour is unknown or configurable.
@@ -25,6 +27,23 @@ impl Default for Switches {
     }
 }
 
+/// How many calls of SageMaker an account takes; AWS keeps such limits and does not publish them.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestRate {
+    /// In a second, in real time.
+    pub per_s: f64,
+    /// At once, after a pause.
+    pub burst: f64,
+}
+
+/// What an account may still call.
+#[derive(Debug)]
+struct Room {
+    left: f64,
+    at: Instant,
+}
+
 #[derive(Debug)]
 struct Failure {
     code: String,
@@ -42,6 +61,8 @@ pub(crate) struct Faults {
     /// How long role sessions last at most, whatever was asked for.
     pub(crate) longest_role_session: Option<Duration>,
     pub(crate) switches: Switches,
+    rate: Option<RequestRate>,
+    rooms: BTreeMap<String, Room>,
 }
 
 impl Faults {
@@ -74,7 +95,28 @@ impl Faults {
         Some(error)
     }
 
-    /// Takes every failure and delay back; switches and capacity stay.
+    /// Limits the calls of each account from now on; nothing takes that back.
+    pub(crate) fn limit_rate(&mut self, rate: Option<RequestRate>) {
+        self.rate = rate;
+        self.rooms.clear();
+    }
+
+    /// Counts a call of an account, and refuses it if there were too many.
+    pub(crate) fn throttle(&mut self, account: &str, now: Instant) -> Result<(), ApiError> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let full = Room { left: rate.burst, at: now };
+        let room = self.rooms.entry(account.to_owned()).or_insert(full);
+        let since = now.duration_since(room.at).as_secs_f64();
+        room.left = (room.left + since * rate.per_s).min(rate.burst);
+        room.at = now;
+        if room.left < 1.0 {
+            return Err(ApiError::injected("ThrottlingException"));
+        }
+        room.left -= 1.0;
+        Ok(())
+    }
+
+    /// Takes every failure and delay back; switches, rates and capacity stay.
     pub(crate) fn clear(&mut self) {
         self.failures.clear();
         self.delays.clear();
@@ -96,6 +138,20 @@ mod tests {
         assert_eq!(next(), Some(("InternalFailure".to_owned(), 500)));
         assert_eq!(next(), None);
         assert_eq!(faults.failure_of("ListSpaces"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_beyond_the_rate_are_throttled_for_each_account() {
+        let mut faults = Faults::default();
+        faults.limit_rate(Some(RequestRate { per_s: 2.0, burst: 3.0 }));
+        let mut taken =
+            |account: &str, now| (0..10).filter(|_| faults.throttle(account, now).is_ok()).count();
+        let begin = Instant::now();
+        assert_eq!((taken("1", begin), taken("2", begin)), (3, 3));
+        assert_eq!(taken("1", begin + Duration::from_secs(1)), 2);
+        assert_eq!(taken("1", begin + Duration::from_secs(60)), 3);
+        faults.limit_rate(None);
+        assert!((0..10).all(|_| faults.throttle("1", begin).is_ok()));
     }
 
     #[test]

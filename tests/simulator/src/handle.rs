@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::account::{AppKey, Owner, space_of_arn};
 use crate::cloud::{Cloud, Delays};
-use crate::faults::Switches;
+use crate::faults::{RequestRate, Switches};
 use crate::fixture::{SpaceSpec, profile};
 use crate::iam::{Policy, PolicyKind};
 use crate::roles::role_arn;
@@ -255,6 +255,11 @@ impl Simulator {
     /// Makes every call of an operation wait, in real time; zero takes that back.
     pub fn delay(&self, operation: &str, delay: Duration) {
         self.cloud.faults().delay(operation, delay);
+    }
+
+    /// Limits the SageMaker calls of each account from now on; `None` takes that back.
+    pub fn limit_rate(&self, rate: Option<RequestRate>) {
+        self.cloud.faults().limit_rate(rate);
     }
 
     /// Takes all failures and delays of operations back.

@@ -205,7 +205,13 @@ enum Answer {
 }
 
 fn run(cloud: &Arc<Cloud>, caller: &Caller, wish: Wish, event: &mut Event) -> Result<Answer, ApiError> {
-    let injected = cloud.faults().failure_of(&wish.operation);
+    let throttled = match wish.service {
+        Service::SageMaker => {
+            cloud.faults().throttle(&caller.principal.account, tokio::time::Instant::now()).err()
+        }
+        Service::Ssm | Service::Sts => None,
+    };
+    let injected = throttled.or_else(|| cloud.faults().failure_of(&wish.operation));
     let mut call = Call::new(cloud, caller, &wish.operation, Object::new());
     let outcome = match (injected, wish.form) {
         (Some(error), _) => Err(error),

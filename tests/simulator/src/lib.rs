@@ -38,7 +38,7 @@ mod xml;
 
 pub use clock::Clock;
 pub use cloud::Delays;
-pub use faults::Switches;
+pub use faults::{RequestRate, Switches};
 pub use fixture::{Fixture, SpaceSpec};
 pub use handle::{SpaceChange, SpaceState};
 pub use keys::Credentials;

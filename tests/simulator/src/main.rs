@@ -1,6 +1,7 @@
 //! `studio-simulator`: a Studio account on loopback, until it is told to end.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -76,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
     let options = arguments.unpaced.map_or_else(Options::default, Options::unpaced);
     let (cache, homes) = (arguments.folder.join("build"), arguments.folder.join("homes"));
     let spaces = GoSpaces::new(&cache, &homes).await.context("the SSH server of spaces")?;
-    let studio = Studio::start(arguments.config()?, options, spaces).await?;
+    let studio = Studio::start(arguments.config()?, options, Arc::new(spaces)).await?;
     println!("{}", ready_line(&studio.simulator));
     ended().await?;
     studio.shutdown().await;

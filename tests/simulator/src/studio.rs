@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::sessions::Spaces;
 use crate::simulator::{Config, Simulator, StreamSide};
-use crate::space::GoSpaces;
 use crate::stream::{Fault, Options, Streams, Target};
 
 /// A running account.
@@ -18,9 +18,9 @@ pub struct Studio {
 
 impl Studio {
     /// Starts an account whose spaces have these SSH servers.
-    pub async fn start(config: Config, options: Options, spaces: GoSpaces) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, options: Options, spaces: Arc<dyn Spaces>) -> anyhow::Result<Self> {
         let mut streams = None;
-        let simulator = Simulator::start_with(config, Arc::new(spaces), |sessions| {
+        let simulator = Simulator::start_with(config, spaces, |sessions| {
             let made = Streams::new(sessions, options);
             let attached = StreamSide { router: made.router(), faults: Arc::new(made.clone()) };
             streams = Some(made);
