@@ -13,6 +13,7 @@ mod grants;
 mod listing;
 mod memory;
 mod policy;
+mod prices;
 mod resume;
 mod roles;
 mod spaces;
