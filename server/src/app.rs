@@ -2,8 +2,10 @@
 
 pub mod audit;
 pub mod certificates;
+pub mod cost;
 pub mod explain;
 pub mod grants;
+mod money;
 mod operator;
 pub mod sessions;
 pub mod users;
@@ -174,6 +176,9 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     if let Some(job) = tags {
         tracker.spawn(job.run(stopping.clone()));
     }
+    let costs = Arc::new(config.cost.clone());
+    let money = money::Parts { config, costs: &costs, store: &store, replica, clock: &clock };
+    money.start(identity.everybody(), &aws, (&tracker, &stopping)).await?;
     let gateway = Gateway::new(Parts {
         replica,
         clock: Arc::clone(&clock),
@@ -182,6 +187,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         store: store.clone(),
         recorder: recorder.clone(),
         policy: policy_seen,
+        costs,
         users: identity.everybody(),
         limits: gateway_limits(config),
         tracker: tracker.clone(),

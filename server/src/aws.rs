@@ -14,6 +14,7 @@ mod listing;
 mod memory;
 mod pace;
 mod policy;
+mod prices;
 mod resume;
 mod roles;
 mod spaces;

@@ -20,6 +20,7 @@
 
 pub mod approval;
 pub mod certificates;
+pub mod cost;
 pub mod domains;
 mod fault;
 pub mod parts;
@@ -38,6 +39,7 @@ use toml::{Table, Value};
 
 pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
+pub use self::cost::Costs;
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start, Watch};
@@ -92,6 +94,8 @@ pub struct Config {
     pub start: Start,
     /// Watching domains.
     pub watch: Watch,
+    /// What spaces cost.
+    pub cost: Costs,
     /// Shutting down.
     pub drain: Drain,
     /// Memory between client and space.
@@ -240,6 +244,7 @@ fn read(table: Table, faults: &Faults) -> Config {
     let domains = domains::read(&mut root, &defaults, &providers, faults);
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
+    let cost = Costs::read(root.section("cost"), &domains, faults);
     let (access, longest_grant) = people::read_access(root.section("access"), &users, &domains);
     let roles = people::read_roles(root.section("roles"));
     let config = Config {
@@ -254,6 +259,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         links: Links::read(root.section("links")),
         start: Start::read(root.section("start")),
         watch: Watch::read(root.section("watch")),
+        cost,
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
         log: Log::read(root.section("log")),

@@ -10,6 +10,7 @@
 
 mod begin;
 mod budget;
+mod budgets;
 mod catalog;
 mod channel;
 mod clock;
@@ -52,6 +53,7 @@ pub use errors::{FindError, OpenError};
 pub use session::Session;
 pub use want::{Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
 
+use crate::config::Costs;
 use crate::domain::access::AccessPolicy;
 use crate::domain::ids::ReplicaId;
 use crate::domain::ports::{Clock, Dial, SpaceControl};
@@ -75,6 +77,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Who may use what. A change ends what it no longer allows.
     pub policy: watch::Receiver<Arc<AccessPolicy>>,
+    /// What spaces cost, and what may be spent.
+    pub costs: Arc<Costs>,
     /// Everybody who is known. Who is missing may nothing.
     pub users: watch::Receiver<Arc<Users>>,
     /// Times and sizes.
@@ -241,5 +245,11 @@ fn reach(parts: &Parts, journal: &journal::Journal) -> reach::Reach {
         standing: standing::Standing::new(policy.clone(), users.clone(), journal.clone()),
         starter,
         streams,
+        budgets: budgets::Budgets {
+            costs: Arc::clone(&parts.costs),
+            store: store.clone(),
+            users: users.clone(),
+            journal: journal.clone(),
+        },
     }
 }

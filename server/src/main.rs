@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `audit` and `certificate` for
+//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `cost`, `audit` and `certificate` for
 //! operators.
 
 use std::path::PathBuf;
@@ -6,14 +6,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use spaceport::app;
+use spaceport::app::cost::{Asked, By, Form};
 use spaceport::app::explain::Answer;
-use spaceport::app::grants::Asked;
+
 use spaceport::config::{ConfigError, ConfigSource};
 use spaceport::domain::access::Action;
 use spaceport::domain::chain::Head;
 use spaceport::domain::grant::Reason;
 use spaceport::store::chain::export::Wanted;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// What `explain` exits with when there is no answer: 1 is a denial.
 const NO_ANSWER: u8 = 2;
@@ -72,11 +73,32 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Print what spaces cost, with the total at the end; needs the server's configuration.
+    Cost(Costs),
     /// Certificates of the gateway's own authority, from any machine with the server's configuration.
     Certificate {
         #[command(subcommand)]
         command: CertificateCommand,
     },
+}
+
+#[derive(clap::Args)]
+struct Costs {
+    /// The first day, of the configured time zone; that of the month if nothing is said.
+    #[arg(long, value_name = "DAY", value_parser = app::cost::day)]
+    from: Option<Date>,
+    /// The last day; today if nothing is said.
+    #[arg(long, value_name = "DAY", value_parser = app::cost::day)]
+    to: Option<Date>,
+    /// What lines stand for: day, user, space, team.
+    #[arg(long, default_value = "day")]
+    by: By,
+    /// Comma-separated values, amounts to a billionth of a dollar.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -281,6 +303,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+        Command::Cost(Costs { from, to, by, csv, json }) => {
+            let form = if csv {
+                Form::Csv
+            } else if json {
+                Form::Json
+            } else {
+                Form::Table
+            };
+            app::cost::print(source?, Asked { from, to, by, form }).await?;
+        }
         Command::Explain { user, space, action } => return explain(source?, &user, &space, action).await,
         Command::Certificate { command } => match command {
             CertificateCommand::Issue { user, key } => app::certificates::issue(source?, &user, &key).await?,
@@ -298,7 +330,7 @@ fn done(done: bool) -> ExitCode {
 async fn grant(source: Result<ConfigSource, ConfigError>, command: GrantCommand) -> anyhow::Result<ExitCode> {
     match command {
         GrantCommand::Add { user, space, lasts, reason, operator } => {
-            let asked = Asked { user: &user, space: &space, lasts: &lasts, reason: &reason };
+            let asked = app::grants::Asked { user: &user, space: &space, lasts: &lasts, reason: &reason };
             Ok(done(app::grants::add(source?, &asked, &operator.by).await?))
         }
         GrantCommand::List { json } => {

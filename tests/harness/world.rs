@@ -310,7 +310,7 @@ impl Settings {
             "data_dir = \"{data}\"\n\n[ssh]\nlisten = \"127.0.0.1:0\"\npublic_host = \"localhost\"\n\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"info,spaceport=debug\"\n\n\
              [aws]\nextra_stream_hosts = [\"{host}\"]\n\n\
-             [aws.endpoints]\nsagemaker = \"{aws}\"\nsts = \"{aws}\"\nssm = \"{aws}\"\n\n\
+             [aws.endpoints]\nsagemaker = \"{aws}\"\nsts = \"{aws}\"\nssm = \"{aws}\"\npricing = \"{aws}\"\n\n\
              [[domains]]\nalias = \"main\"\nid = \"{DOMAIN}\"\naccount = \"{ACCOUNT}\"\nregion = \"{REGION}\"\n\
              user_role = \"arn:aws:iam::{ACCOUNT}:role/{USER_ROLE}\"\n{domain}\n\
              [[access.members]]\ndomain = \"main\"\ngroup = \"local/ml\"\n"

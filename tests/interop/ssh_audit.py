@@ -24,6 +24,7 @@ listen = "127.0.0.1:0"
 sagemaker = "{nowhere}"
 sts = "{nowhere}"
 ssm = "{nowhere}"
+pricing = "{nowhere}"
 [[domains]]
 alias = "main"
 id = "d-audit"

@@ -11,6 +11,7 @@ mod doors;
 mod endings;
 mod flow;
 mod grants;
+mod money;
 mod pages;
 mod people;
 mod provider;

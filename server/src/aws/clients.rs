@@ -15,6 +15,7 @@ use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use super::calls::{OPERATION, Repeat, observed, timeouts};
 use super::listing::Skipped;
 use super::memory::Memory;
+use super::prices;
 use super::roles::ServiceRole;
 use crate::config::Domain;
 use crate::domain::ports::{AwsError, Clock, UserCredentials};
@@ -45,6 +46,8 @@ pub(super) struct DomainClients {
     pub(super) background: aws_sdk_sagemaker::Client,
     /// What the service's calls may take.
     pub(super) allowance: Mutex<Allowance>,
+    /// The price list, as the service.
+    pub(super) pricing: aws_sdk_pricing::Client,
     /// What has been learnt about the domain.
     pub(super) memory: Memory,
     /// What the last listing skipped.
@@ -90,12 +93,17 @@ impl DomainClients {
 
         // Minting the service's own session may have to wait for STS as long as any call.
         let cache = IdentityCache::lazy().load_timeout(OPERATION).build();
-        let service = nobody.clone().retry_config(Repeat::Yes.config()).identity_cache(cache);
-        let service = match config.service_role.clone() {
-            Some(role) => service.credentials_provider(ServiceRole { sts: sts.clone(), role }),
-            None => service.credentials_provider(credentials.clone()),
+        let as_service = match config.service_role.clone() {
+            Some(role) => SharedCredentialsProvider::new(ServiceRole { sts: sts.clone(), role }),
+            None => credentials.clone(),
         };
-        let service = service.build();
+        let service = nobody.clone().retry_config(Repeat::Yes.config()).identity_cache(cache.clone());
+        let service = service.credentials_provider(as_service.clone()).build();
+        let mut pricing = aws_sdk_pricing::Config::builder()
+            .http_client(http.clone())
+            .identity_cache(cache)
+            .credentials_provider(as_service);
+        pricing.set_app_name(AppName::new("spaceport").ok());
         let background = service.to_builder().retry_config(Repeat::No.config()).build();
         Self {
             config: config.clone(),
@@ -103,6 +111,7 @@ impl DomainClients {
             service: aws_sdk_sagemaker::Client::from_conf(service),
             background: aws_sdk_sagemaker::Client::from_conf(background),
             allowance: Mutex::new(Allowance::new(config.calls.per_s, config.calls.burst)),
+            pricing: prices::client(config, pricing),
             memory: Memory::new(Arc::clone(&clock)),
             skipped: Skipped::default(),
             ssm,

@@ -67,13 +67,19 @@ fn domain(stub: &Stub) -> Domain {
         roles: PersonRoles { rules: Vec::new(), otherwise: Some(role("spaceport-user")) },
         credentials: RoleCredentials::Own,
         service_role: None,
-        endpoints: Endpoints { sagemaker: endpoint.clone(), sts: endpoint.clone(), ssm: endpoint },
+        endpoints: Endpoints {
+            sagemaker: endpoint.clone(),
+            sts: endpoint.clone(),
+            ssm: endpoint.clone(),
+            pricing: endpoint,
+        },
         stream_hosts: Vec::new(),
         stream_signing: StreamSigning::Auto,
         upload: Upload { max_payload_bytes: 16_384, messages_per_s: Some(850) },
         ownership: None,
         calls: CallRate { per_s: 4, burst: 8 },
         read_tags: false,
+        cost: Default::default(),
     }
 }
 

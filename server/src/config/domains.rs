@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use toml::Value;
 
+use super::cost::read_terms;
 use super::fault::Faults;
 use super::people::LOCAL;
 use super::reader::Section;
 use super::web::Provider;
 use crate::domain::ids::{AccountId, DomainAlias, GroupName, Region, StudioDomainId};
 use crate::domain::ownership::{Ownership, Rule};
+use crate::domain::price::Terms;
 use crate::domain::role::{PersonRoles, RoleArn, RoleRule};
 use crate::domain::space::SpaceArn;
 
@@ -50,6 +52,8 @@ pub struct Domain {
     pub calls: CallRate,
     /// Whether the tags of its spaces are read.
     pub read_tags: bool,
+    /// What its account pays otherwise than AWS's list says.
+    pub cost: Terms,
 }
 
 impl Domain {
@@ -78,13 +82,20 @@ pub struct Endpoints {
     pub sts: Option<String>,
     /// Systems Manager, for resuming streams.
     pub ssm: Option<String>,
+    /// The price list.
+    pub pricing: Option<String>,
 }
 
 impl Endpoints {
     fn read(mut section: Section<'_>) -> Self {
         let instead = "write an address such as https://vpce-0123.sagemaker.us-east-1.vpce.amazonaws.com";
         let mut address = |key| section.parsed::<Address>(key, instead).map(|address| address.0);
-        let endpoints = Self { sagemaker: address("sagemaker"), sts: address("sts"), ssm: address("ssm") };
+        let endpoints = Self {
+            sagemaker: address("sagemaker"),
+            sts: address("sts"),
+            ssm: address("ssm"),
+            pricing: address("pricing"),
+        };
         section.finish();
         endpoints
     }
@@ -94,6 +105,7 @@ impl Endpoints {
             sagemaker: self.sagemaker.or_else(|| others.sagemaker.clone()),
             sts: self.sts.or_else(|| others.sts.clone()),
             ssm: self.ssm.or_else(|| others.ssm.clone()),
+            pricing: self.pricing.or_else(|| others.pricing.clone()),
         }
     }
 }
@@ -268,6 +280,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
     let ownership = read_ownership(&mut section);
     let calls = CallRate::read(&mut section, defaults.calls);
     let read_tags = section.flag("read_tags", false);
+    let cost = read_terms(section.section("cost"));
     belongs(&section, "service_role", service_role.as_ref(), (account.as_ref(), partition));
     section.finish();
     Some(Domain {
@@ -286,6 +299,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
         ownership,
         calls,
         read_tags,
+        cost,
     })
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::access::{Action, Because};
+use super::budget::OverBudget;
 use super::ending::EndReason;
 use super::ids::{ConnectionId, SessionId, SpaceId, UserId, UserName};
 
@@ -61,6 +62,25 @@ impl AuditEvent {
             kind: if allowed { "access.allowed" } else { "access.denied" },
             allowed: Some(allowed),
             detail: json!({ "action": action.to_string(), "because": because.to_string() }),
+        }
+    }
+
+    /// A start that a spent budget refused.
+    #[must_use]
+    pub fn over_budget(user: (UserId, &UserName), space: SpaceId, over: &OverBudget) -> Self {
+        Self {
+            actor: Some(user.0),
+            actor_name: user.1.to_string(),
+            space: Some(space),
+            session: None,
+            connection: None,
+            kind: "budget.refused",
+            allowed: Some(false),
+            detail: json!({
+                "action": Action::Start.to_string(), "budget": over.of.to_string(),
+                "spent_usd": over.spent.decimal(2), "at_least": over.at_least,
+                "limit_usd": over.limit.decimal(2), "renews_on": over.renews_on.to_string(),
+            }),
         }
     }
 

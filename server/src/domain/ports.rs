@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actor::Actor;
 use super::ending::StreamEnd;
-use super::ids::{DomainAlias, GroupName, InstanceType, UserId, UserProfileName};
+use super::ids::{DomainAlias, GroupName, InstanceType, Region, UserId, UserProfileName};
+use super::price::PriceList;
 use super::role::{NoToken, RoleError};
 use super::run::Tags;
 use super::space::{AppType, Space, SpaceArn};
@@ -141,6 +142,13 @@ pub trait SpaceControl: Send + Sync + 'static {
     async fn delete_app(&self, actor: &Actor, space: &Space) -> Result<(), AwsError>;
     /// Starts a Session Manager session to the space, as the actor.
     async fn start_session(&self, actor: &Actor, space: &Space) -> Result<SessionGrant, AwsError>;
+}
+
+/// AWS's prices.
+#[async_trait]
+pub trait PriceLists: Send + Sync + 'static {
+    /// What the list shows of Studio in a region, as the service role.
+    async fn price_list(&self, region: &Region) -> Result<PriceList, AwsError>;
 }
 
 /// Bytes to and from a space.

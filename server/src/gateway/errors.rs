@@ -2,6 +2,7 @@
 
 use super::link::LinkError;
 use crate::domain::access::Because;
+use crate::domain::budget::OverBudget;
 use crate::domain::ending::EndReason;
 use crate::domain::ids::{AuditId, SpaceName};
 use crate::domain::ports::{AwsError, DialError};
@@ -49,6 +50,13 @@ pub enum OpenError {
     },
     /// The space is not up, and this kind of channel does not start one.
     NotRunning(SpaceState),
+    /// A budget is spent, and nothing is started on it any more.
+    OverBudget {
+        /** What is spent. */
+        over: Box<OverBudget>,
+        /** The audit row, to quote. */
+        audit: AuditId,
+    },
     /// A start cannot work, or did not.
     Start(StartProblem),
     /// The app failed to start, in AWS's words.
@@ -86,6 +94,7 @@ impl OpenError {
         match self {
             Self::Denied { .. } => "denied",
             Self::NotRunning(_) => "not_running",
+            Self::OverBudget { .. } => "over_budget",
             Self::Start(_) => "cannot_start",
             Self::AppFailed { .. } => "app_failed",
             Self::StartTimedOut { .. } => "start_timed_out",

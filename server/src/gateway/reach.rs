@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::budgets::Budgets;
 use super::catalog::SpaceCatalog;
 use super::errors::OpenError;
 use super::flights::Report;
@@ -39,6 +40,7 @@ pub(super) struct Reach {
     pub(super) standing: Standing,
     pub(super) starter: Starter,
     pub(super) streams: Streams,
+    pub(super) budgets: Budgets,
 }
 
 impl Reach {
@@ -107,6 +109,10 @@ impl Reach {
             return Err(OpenError::NotRunning(state_of(space, app.as_ref())));
         }
         self.allowed(visitor, space, Action::Start).await?;
+        // Somebody's start that is under way costs no less without this person.
+        if app.is_none_or(|app| app.status != AppStatus::Pending) {
+            self.budgets.check(visitor, space).await?;
+        }
         let up = self.starter.up(&Actor::person(&visitor.user), space, report).await?;
         // The run is on record from now on, and the next to come finds the space listed as up.
         let (catalog, domain) = (self.catalog.clone(), space.domain.clone());

@@ -176,6 +176,7 @@ impl Session {
             let inner = &self.handle.inner;
             let visitor = self.visitor(Action::Open).await?;
             inner.reach.allowed(&visitor, self.space(), Action::Change).await?;
+            inner.reach.budgets.check(&visitor, self.space()).await?;
             let actor = Actor::person(&visitor.user);
             inner.starter.switch_on(&actor, self.space(), progress).await?;
             let (catalog, domain) = (inner.catalog.clone(), self.space().domain.clone());

@@ -14,6 +14,7 @@ use crate::faults::Faults;
 use crate::iam::{self, Context, Decision, Question};
 use crate::keys::{Caller, Keys, random_hex};
 use crate::live::{Live, URL_KEY};
+use crate::pricing::Products;
 use crate::roles::Principal;
 use crate::sessions::Spaces;
 use crate::trail::Trail;
@@ -64,6 +65,7 @@ pub(crate) struct Cloud {
     world: Mutex<World>,
     keys: Mutex<Keys>,
     faults: Mutex<Faults>,
+    products: Mutex<Products>,
     trail: Mutex<Trail>,
     live: Mutex<Live>,
 }
@@ -90,6 +92,7 @@ impl Cloud {
             world: Mutex::new(world),
             keys: Mutex::new(keys),
             faults: Mutex::default(),
+            products: Mutex::default(),
             trail: Mutex::default(),
             live: Mutex::default(),
         }
@@ -105,6 +108,10 @@ impl Cloud {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    pub(crate) fn products(&self) -> MutexGuard<'_, Products> {
+        lock(&self.products)
     }
 
     pub(crate) fn trail(&self) -> MutexGuard<'_, Trail> {

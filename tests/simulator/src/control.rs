@@ -14,8 +14,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use self::requests::{
-    ActionOfRole, Capacity, ClockOffset, DelayOf, DelaysPatch, Expire, Fail, NewProfile, NewProvider, Quota,
-    SwitchesPatch, TrailFilter,
+    ActionOfRole, Capacity, ClockOffset, DelayOf, DelaysPatch, Expire, Fail, ListedPrice, NewProfile,
+    NewProvider, Quota, SwitchesPatch, TrailFilter,
 };
 use crate::faults::RequestRate;
 use crate::fixture::SpaceSpec;
@@ -67,6 +67,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/profiles", post(create_profile))
         .route("/profiles/{domain}/{name}", axum::routing::delete(delete_profile))
         .route("/quotas/{instance_type}", put(set_quota))
+        .route("/prices", put(set_price).delete(clear_prices))
         .route("/faults", axum::routing::delete(clear_faults))
         .route("/faults/fail", post(fail))
         .route("/faults/delay", post(delay))
@@ -159,6 +160,16 @@ async fn delete_profile(State(control): Shared, Path((domain, name)): Path<(Stri
 
 async fn set_quota(State(control): Shared, Path(kind): Path<String>, Json(quota): Json<Quota>) -> Answer {
     control.simulator.set_quota(&kind, quota.limit);
+    Ok(done())
+}
+
+async fn set_price(State(control): Shared, Json(price): Json<ListedPrice>) -> Answer {
+    control.simulator.set_price(&price.region, &price.platform, &price.instance_type, &price.usd);
+    Ok(done())
+}
+
+async fn clear_prices(State(control): Shared) -> Answer {
+    control.simulator.clear_products();
     Ok(done())
 }
 

@@ -267,6 +267,21 @@ impl Simulator {
         self.cloud.faults().clear();
     }
 
+    /// Lists an app's hour at another price: `platform` is a `platoinstancetype`.
+    pub fn set_price(&self, region: &str, platform: &str, instance_type: &str, usd: &str) {
+        self.cloud.products().set(region, platform, instance_type, usd);
+    }
+
+    /// Lists a product with a text of one's own, which need not be JSON, where its attributes answer a filter.
+    pub fn add_product(&self, attributes: &Value, text: &str) {
+        self.cloud.products().add_text(attributes, text);
+    }
+
+    /// Lists no product any more.
+    pub fn clear_products(&self) {
+        self.cloud.products().clear();
+    }
+
     /// What the account allows.
     pub fn switches(&self) -> Switches {
         self.cloud.faults().switches

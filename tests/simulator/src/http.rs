@@ -18,7 +18,7 @@ use crate::sigv4::SignedRequest;
 use crate::sts::{self, Form};
 use crate::trail::{self, Event};
 use crate::xml::Element;
-use crate::{sagemaker, ssm};
+use crate::{pricing, sagemaker, ssm};
 
 /// The largest request; AWS's own limit for SageMaker.
 const BODY_BYTES: usize = 1 << 20;
@@ -30,6 +30,7 @@ const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
     SageMaker,
+    Pricing,
     Ssm,
     Sts,
 }
@@ -38,6 +39,7 @@ impl Service {
     fn signing_name(self) -> &'static str {
         match self {
             Self::SageMaker => "sagemaker",
+            Self::Pricing => "pricing",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
         }
@@ -126,6 +128,7 @@ fn wish(received: &Received) -> Result<Wish, ApiError> {
         let service = match prefix {
             "SageMaker" => Service::SageMaker,
             "AmazonSSM" => Service::Ssm,
+            "AWSPriceListService" => Service::Pricing,
             _ => return Err(unknown()),
         };
         let json = serde_json::from_slice(&received.body).unwrap_or(Value::Null);
@@ -209,7 +212,7 @@ fn run(cloud: &Arc<Cloud>, caller: &Caller, wish: Wish, event: &mut Event) -> Re
         Service::SageMaker => {
             cloud.faults().throttle(&caller.principal.account, tokio::time::Instant::now()).err()
         }
-        Service::Ssm | Service::Sts => None,
+        Service::Pricing | Service::Ssm | Service::Sts => None,
     };
     let injected = throttled.or_else(|| cloud.faults().failure_of(&wish.operation));
     let mut call = Call::new(cloud, caller, &wish.operation, Object::new());
@@ -222,7 +225,11 @@ fn run(cloud: &Arc<Cloud>, caller: &Caller, wish: Wish, event: &mut Event) -> Re
         (None, None) => match wish.json {
             Value::Object(input) => {
                 call.input = input;
-                let run = if wish.service == Service::Ssm { ssm::run } else { sagemaker::run };
+                let run = match wish.service {
+                    Service::Ssm => ssm::run,
+                    Service::Pricing => pricing::run,
+                    Service::SageMaker | Service::Sts => sagemaker::run,
+                };
                 run(&mut call).map(Answer::Json)
             }
             _ => Err(ApiError::serialization("The request is no JSON object")),

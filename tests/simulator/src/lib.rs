@@ -21,6 +21,7 @@ mod live;
 mod oidc;
 mod percent;
 mod policies;
+mod pricing;
 mod roles;
 mod sagemaker;
 pub mod sessions;

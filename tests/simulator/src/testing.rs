@@ -80,10 +80,23 @@ impl Lab {
         target: &str,
         input: Value,
     ) -> anyhow::Result<Answer> {
+        self.json_in(REGION, who, service, target, input).await
+    }
+
+    /// The same, in a region.
+    pub(crate) async fn json_in(
+        &self,
+        region: &str,
+        who: &Credentials,
+        service: &str,
+        target: &str,
+        input: Value,
+    ) -> anyhow::Result<Answer> {
         let body = input.to_string();
         let given =
             [("content-type", "application/x-amz-json-1.1"), ("host", "simulator"), ("x-amz-target", target)];
-        let headers = self.sign(who, service, &given, body.as_bytes());
+        let signer = Signer { region, ..self.signer(who, service) };
+        let headers = signer.headers("POST", "/", "", &given, body.as_bytes());
         let (status, text) = self.send("POST", &headers, body).await?;
         Ok(Answer { status, body: serde_json::from_str(&text)? })
     }

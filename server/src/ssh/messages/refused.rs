@@ -2,6 +2,8 @@
 
 use super::{Address, Message, duration, ended};
 use crate::domain::access::{Action, Because};
+use crate::domain::budget::OverBudget;
+use crate::domain::cost::shown;
 use crate::domain::ids::{AuditId, MalformedName};
 use crate::domain::ports::{AwsError, DialError};
 use crate::domain::role::{NoToken, RoleError};
@@ -52,6 +54,7 @@ pub(in crate::ssh) fn open_failed(
     match error {
         OpenError::Denied { because, audit } => denied(space, because, *audit),
         OpenError::NotRunning(state) => not_running(*state, space, address),
+        OpenError::OverBudget { over, audit } => over_budget(over, space, *audit),
         OpenError::Start(problem) => cannot_start(problem, space, address),
         OpenError::AppFailed { reason } => Message::new(format!("{space} did not start."))
             .why(format!("AWS says \"{reason}\"."))
@@ -95,6 +98,7 @@ pub(in crate::ssh) const fn status_of(error: &OpenError) -> u32 {
     match error {
         OpenError::Denied { .. }
         | OpenError::NotRunning(_)
+        | OpenError::OverBudget { .. }
         | OpenError::Start(_)
         | OpenError::AppFailed { .. }
         | OpenError::NoFreeStream(_)
@@ -136,6 +140,15 @@ fn denied(space: &str, because: &Because, audit: AuditId) -> Message {
         _ => format!("ask an admin. Quote {quote}."),
     };
     Message::new(headline).why(format!("{because}.")).next(next)
+}
+
+/// A start on a budget that is spent.
+fn over_budget(over: &OverBudget, space: &str, audit: AuditId) -> Message {
+    let spent = shown(over.spent, over.at_least);
+    Message::new(format!("{space} is not started: the budget of {} is spent.", over.of))
+        .why(format!("{spent} of {} a month are spent.", over.limit))
+        .next(format!("wait until it renews on {}, or ask an admin", over.renews_on))
+        .more(format!("to raise it. Quote {}.", audit.short()))
 }
 
 fn not_running(state: SpaceState, space: &str, address: &Address) -> Message {

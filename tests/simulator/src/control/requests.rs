@@ -32,6 +32,16 @@ pub(super) struct Quota {
     pub(super) limit: u32,
 }
 
+/// A price of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListedPrice {
+    pub(super) region: String,
+    pub(super) platform: String,
+    pub(super) instance_type: String,
+    pub(super) usd: String,
+}
+
 /// Calls of an operation that should fail.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,250 @@
+//! `spaceport cost`: what spaces cost, for operators, with the server's configuration.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use time::Date;
+use time::format_description::well_known::Iso8601;
+
+use super::operator::{Desk, now};
+use crate::config::ConfigSource;
+pub use crate::domain::cost::By;
+use crate::domain::cost::{Cost, Line, Payers, grouped};
+use crate::domain::day::first_of_month;
+use crate::domain::money::Money;
+use crate::domain::user::Users;
+use crate::store::cost::Whose;
+
+/// Decimals of dollars for machines: so many rows add up to the cent.
+const DECIMALS: u32 = 9;
+
+/// How costs are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// Comma-separated values (RFC 4180).
+    Csv,
+    /// One JSON object.
+    Json,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The first day; that of the month if nothing is said.
+    pub from: Option<Date>,
+    /// The last day; today if nothing is said.
+    pub to: Option<Date>,
+    /// What lines stand for.
+    pub by: By,
+    /// How they are printed.
+    pub form: Form,
+}
+
+/// A day as the command line takes it.
+///
+/// # Errors
+/// When it is none.
+pub fn day(text: &str) -> Result<Date, String> {
+    Date::parse(text, &Iso8601::DATE).map_err(|_| "write a day such as 2026-11-26".to_owned())
+}
+
+/// Prints costs.
+///
+/// # Errors
+/// When Postgres is away or the configuration is at fault.
+pub async fn print(source: ConfigSource, asked: Asked) -> Result<()> {
+    let desk = Desk::open(&source).await?;
+    let (now, terms) = (now(), &desk.config.cost.terms);
+    let to = asked.to.unwrap_or_else(|| terms.zone.date(now));
+    let from = asked.from.unwrap_or_else(|| first_of_month(to));
+    ensure!(from <= to, "--from {from} is after --to {to}");
+    let people: Users = desk
+        .directory
+        .entries()
+        .iter()
+        .map(|entry| (entry.user.id, std::sync::Arc::clone(&entry.user)))
+        .collect();
+    let costs = desk.store.costs(terms, &Whose::Everybody, (from, to), now).await?;
+    let (lines, total) = grouped(&costs.rows, &costs.spaces, &Payers::of(&people), asked.by);
+    let title = format!("{from} to {to}, days of {}", terms.zone);
+    print!(
+        "{}",
+        match asked.form {
+            Form::Table => table(&title, asked.by, &lines, &total),
+            Form::Csv => csv(asked.by, &lines, &total),
+            Form::Json => {
+                let lines: Vec<Value> =
+                    lines.iter().map(|line| object(asked.by, &line.label, &line.cost)).collect();
+                let total = object(asked.by, "total", &total);
+                let (from, to) = (from.to_string(), to.to_string());
+                let zone = terms.zone.to_string();
+                format!(
+                    "{}\n",
+                    json!({ "from": from, "to": to, "time_zone": zone, "lines": lines, "total": total })
+                )
+            }
+        }
+    );
+    Ok(())
+}
+
+/// Lines and their total as a table, amounts in dollars.
+fn table(title: &str, by: By, lines: &[Line], total: &Cost) -> String {
+    let labels = lines.iter().map(|line| line.label.chars().count());
+    let width = labels.max().unwrap_or_default().max("TOTAL".len());
+    let head = by.as_str().to_ascii_uppercase();
+    let mut out = format!("{title}, USD\n");
+    let columns = ["HOURS", "ACTIVE", "IDLE", "UNKNOWN", "STORAGE", "TOTAL"];
+    out += &row(width, &head, &columns.map(str::to_owned), "");
+    for line in lines {
+        out += &row(width, &line.label, &amounts(&line.cost), mark(&line.cost));
+    }
+    out += &row(width, "total", &amounts(total), mark(total));
+    if total.at_least() {
+        out += &format!(
+            "+ at least: {} h of runs and {} days of storage have no known price\n",
+            hours(total.unpriced_us.total()),
+            total.storage_unpriced_us / 86_400_000_000,
+        );
+    }
+    if by == By::Team {
+        out += "Somebody in several teams counts in each: lines may add up to more than the total.\n";
+    }
+    out
+}
+
+fn row(width: usize, label: &str, columns: &[String; 6], mark: &str) -> String {
+    let mut row = format!("{label:<width$}");
+    for column in columns {
+        row += &format!("  {column:>9}");
+    }
+    format!("{}\n", format!("{row}{mark}").trim_end())
+}
+
+fn mark(cost: &Cost) -> &'static str {
+    if cost.at_least() { "+" } else { "" }
+}
+
+fn amounts(cost: &Cost) -> [String; 6] {
+    let part = |known: Money, unpriced_us: i64| {
+        if unpriced_us > 0 && known == Money::ZERO { "unknown".to_owned() } else { known.decimal(2) }
+    };
+    let (spent, unpriced) = (&cost.spent, &cost.unpriced_us);
+    let all = unpriced.total() + cost.storage_unpriced_us;
+    [
+        hours(cost.time_us.total()),
+        part(spent.active, unpriced.active),
+        part(spent.idle, unpriced.idle),
+        part(spent.unknown, unpriced.unknown),
+        part(cost.storage, cost.storage_unpriced_us),
+        part(cost.total(), all),
+    ]
+}
+
+/// Hours with one decimal, rounded half up.
+fn hours(time_us: i64) -> String {
+    let tenths = (time_us + 180_000_000) / 360_000_000;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// Seconds, exactly.
+fn seconds(time_us: i64) -> String {
+    format!("{}.{:06}", time_us / 1_000_000, time_us % 1_000_000)
+}
+
+/// Amounts and times of a line for machines, each with its name. Amounts leave out what has no known price, of which
+/// the times are told.
+fn fields(cost: &Cost) -> [(&'static str, String); 10] {
+    let (time, spent) = (&cost.time_us, &cost.spent);
+    [
+        ("active_s", seconds(time.active)),
+        ("idle_s", seconds(time.idle)),
+        ("unknown_s", seconds(time.unknown)),
+        ("active_usd", spent.active.decimal(DECIMALS)),
+        ("idle_usd", spent.idle.decimal(DECIMALS)),
+        ("unknown_usd", spent.unknown.decimal(DECIMALS)),
+        ("storage_usd", cost.storage.decimal(DECIMALS)),
+        ("total_usd", cost.total().decimal(DECIMALS)),
+        ("unpriced_s", seconds(cost.unpriced_us.total())),
+        ("storage_unpriced_s", seconds(cost.storage_unpriced_us)),
+    ]
+}
+
+fn csv(by: By, lines: &[Line], total: &Cost) -> String {
+    let names: Vec<&str> = fields(total).iter().map(|(name, _)| *name).collect();
+    let mut out = format!("{by},{}\r\n", names.join(","));
+    let totals = Line { label: "total".to_owned(), cost: *total };
+    for line in lines.iter().chain([&totals]) {
+        let values: Vec<String> = fields(&line.cost).into_iter().map(|(_, value)| value).collect();
+        out += &format!("{},{}\r\n", quoted(&line.label), values.join(","));
+    }
+    out
+}
+
+/// A text as RFC 4180 wants it; a spreadsheet must not take it for a formula.
+fn quoted(text: &str) -> String {
+    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+fn object(by: By, label: &str, cost: &Cost) -> Value {
+    let key = if label == "total" { "label" } else { by.as_str() };
+    let mut object = serde_json::Map::from_iter([(key.to_owned(), json!(label))]);
+    object.extend(fields(cost).into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cost::Split;
+    use crate::domain::money::HOUR_US;
+
+    fn cost(hours: i64, nano_usd: i64, unpriced_hours: i64) -> Cost {
+        Cost {
+            time_us: Split { active: (hours + unpriced_hours) * HOUR_US, ..Split::default() },
+            spent: Split { active: Money::for_time(hours * HOUR_US, nano_usd), ..Split::default() },
+            unpriced_us: Split { active: unpriced_hours * HOUR_US, ..Split::default() },
+            ..Cost::default()
+        }
+    }
+
+    #[test]
+    fn table_says_what_is_unknown_and_never_0() {
+        let lines = [
+            Line { label: "demo.main".to_owned(), cost: cost(10, 1_410_000_000, 0) },
+            Line { label: "odd.main".to_owned(), cost: cost(0, 0, 3) },
+        ];
+        let total = lines.iter().map(|line| line.cost).sum();
+        let text = table("2026-11-01 to 2026-11-02, days of UTC", By::Space, &lines, &total);
+        assert_eq!(
+            text,
+            "2026-11-01 to 2026-11-02, days of UTC, USD\n\
+             SPACE          HOURS     ACTIVE       IDLE    UNKNOWN    STORAGE      TOTAL\n\
+             demo.main       10.0      14.10       0.00       0.00       0.00      14.10\n\
+             odd.main         3.0    unknown       0.00       0.00       0.00    unknown+\n\
+             total           13.0      14.10       0.00       0.00       0.00      14.10+\n\
+             + at least: 3.0 h of runs and 0 days of storage have no known price\n"
+        );
+    }
+
+    #[test]
+    fn values_add_up_for_machines() {
+        let line = Line { label: "a,\"b\"".to_owned(), cost: cost(1, 333_333_333, 0) };
+        let text = csv(By::Team, std::slice::from_ref(&line), &line.cost);
+        let mut rows = text.split("\r\n");
+        assert_eq!(
+            rows.next(),
+            Some(
+                "team,active_s,idle_s,unknown_s,active_usd,idle_usd,unknown_usd,storage_usd,total_usd,\
+                 unpriced_s,storage_unpriced_s"
+            )
+        );
+        let values = "3600.000000,0.000000,0.000000,0.333333333,0.000000000,0.000000000,0.000000000,\
+                      0.333333333,0.000000,0.000000";
+        assert_eq!(rows.next(), Some(format!("\"a,\"\"b\"\"\",{values}").as_str()));
+        assert_eq!(rows.next(), Some(format!("total,{values}").as_str()));
+        assert_eq!(quoted("=1+1"), "'=1+1");
+    }
+}

@@ -1,0 +1,153 @@
+//! Days and months of a time zone: those of a change of the clocks have 23 or 25 hours.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+use time::{Date, Month, OffsetDateTime};
+
+/// A time zone of IANA's list, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Self = Self(TimeZone::UTC);
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The day that a time falls on.
+    #[must_use]
+    pub fn date(&self, at: OffsetDateTime) -> Date {
+        let Ok(timestamp) = jiff::Timestamp::from_nanosecond(at.unix_timestamp_nanos()) else {
+            return at.date();
+        };
+        let day = self.0.to_datetime(timestamp).date();
+        from_civil(day).unwrap_or_else(|| at.date())
+    }
+
+    /// When a day begins.
+    #[must_use]
+    pub fn start(&self, date: Date) -> OffsetDateTime {
+        let midnight = date.midnight().assume_utc();
+        let begun = to_civil(date).and_then(|day| day.to_zoned(self.0.clone()).ok());
+        begun
+            .and_then(|begun| {
+                OffsetDateTime::from_unix_timestamp_nanos(begun.timestamp().as_nanosecond()).ok()
+            })
+            .unwrap_or(midnight)
+    }
+
+    /// The days from one to another, both included.
+    #[must_use]
+    pub fn days(&self, from: Date, to: Date) -> Vec<Day> {
+        let mut days = Vec::new();
+        let mut date = from;
+        while date <= to {
+            let Some(next) = date.next_day() else { break };
+            days.push(Day { date, begins_at: self.start(date), ends_at: self.start(next) });
+            date = next;
+        }
+        days
+    }
+
+    /// The first day of the month that a time falls in, and that of the next month.
+    #[must_use]
+    pub fn month(&self, at: OffsetDateTime) -> (Date, Date) {
+        let first = first_of_month(self.date(at));
+        (first, next_month(first))
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// There is no such time zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such time zone")]
+pub struct NoZone;
+
+impl FromStr for Zone {
+    type Err = NoZone;
+
+    fn from_str(text: &str) -> Result<Self, NoZone> {
+        TimeZone::get(text).map(Self).map_err(|_| NoZone)
+    }
+}
+
+/// One day of a time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// Which.
+    pub date: Date,
+    /// When it begins.
+    pub begins_at: OffsetDateTime,
+    /// When the next one begins.
+    pub ends_at: OffsetDateTime,
+}
+
+/// The first day of a day's month.
+#[must_use]
+pub fn first_of_month(date: Date) -> Date {
+    date.replace_day(1).unwrap_or(date)
+}
+
+/// The first day of the month after a day's.
+#[must_use]
+pub fn next_month(date: Date) -> Date {
+    let year = if date.month() == Month::December { date.year() + 1 } else { date.year() };
+    Date::from_calendar_date(year, date.month().next(), 1).unwrap_or(date)
+}
+
+fn to_civil(date: Date) -> Option<civil::Date> {
+    let (month, day) = (i8::try_from(u8::from(date.month())).ok()?, i8::try_from(date.day()).ok()?);
+    civil::Date::new(i16::try_from(date.year()).ok()?, month, day).ok()
+}
+
+fn from_civil(date: civil::Date) -> Option<Date> {
+    let month = Month::try_from(u8::try_from(date.month()).ok()?).ok()?;
+    Date::from_calendar_date(date.year().into(), month, u8::try_from(date.day()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::{date, datetime};
+
+    use super::*;
+
+    fn hours(zone: &str, day: Date) -> i64 {
+        let days = zone.parse::<Zone>().unwrap().days(day, day);
+        (days[0].ends_at - days[0].begins_at).whole_minutes()
+    }
+
+    #[test]
+    fn days_are_as_long_as_the_clocks_say() {
+        assert_eq!(hours("Europe/Berlin", date!(2026 - 03 - 29)), 23 * 60);
+        assert_eq!(hours("Europe/Berlin", date!(2026 - 10 - 25)), 25 * 60);
+        assert_eq!(hours("Australia/Lord_Howe", date!(2026 - 04 - 05)), 24 * 60 + 30);
+        // Clocks went forward at midnight: the day begins at one.
+        assert_eq!(hours("America/Sao_Paulo", date!(2018 - 11 - 04)), 23 * 60);
+        assert_eq!(hours("UTC", date!(2026 - 03 - 29)), 24 * 60);
+        "Mars/Olympus".parse::<Zone>().unwrap_err();
+    }
+
+    #[test]
+    fn a_time_falls_on_the_day_of_its_zone() {
+        let zone: Zone = "Asia/Kolkata".parse().unwrap();
+        assert_eq!(zone.date(datetime!(2026-11-25 18:30 UTC)), date!(2026 - 11 - 26));
+        assert_eq!(zone.date(datetime!(2026-11-25 18:29:59 UTC)), date!(2026 - 11 - 25));
+        assert_eq!(
+            zone.month(datetime!(2026-12-31 20:00 UTC)),
+            (date!(2027 - 01 - 01), date!(2027 - 02 - 01))
+        );
+        assert_eq!(zone.to_string(), "Asia/Kolkata");
+    }
+}
