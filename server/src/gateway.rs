@@ -22,6 +22,7 @@ mod fakes;
 mod find;
 mod flights;
 pub mod flow;
+pub mod idle;
 mod incoming;
 mod journal;
 mod judge;

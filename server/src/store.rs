@@ -10,6 +10,7 @@ pub mod control;
 pub mod cost;
 pub mod embedded;
 pub mod grants;
+pub mod idle;
 mod jobs;
 pub mod keys;
 mod leases;

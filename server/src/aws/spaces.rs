@@ -1,5 +1,7 @@
 //! SageMaker, by what the gateway needs of it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_sagemaker::Client;
 use aws_sdk_sagemaker::operation::RequestId;
@@ -22,6 +24,9 @@ use crate::domain::ports::{AwsError, SessionGrant, SpaceControl};
 use crate::domain::run::Tags;
 use crate::domain::space::{AppType, Space, SpaceArn, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings};
+
+/// How long one `DeleteApp` of the service may take before nobody knows what became of it.
+const STOP: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl SpaceControl for Aws {
@@ -167,6 +172,21 @@ impl SpaceControl for Aws {
             .app_type(write_app_type(app_type))
             .app_name(APP_NAME);
         let call = async { request.send().await.map_err(|e| from_sagemaker("sagemaker:DeleteApp", &e)) };
+        domain.observed("sagemaker:DeleteApp", call).await.map(drop)
+    }
+
+    async fn stop_app(&self, space: &Space) -> Result<(), AwsError> {
+        let domain = self.domain_of(space)?;
+        let request = (domain.background.delete_app())
+            .domain_id(space.arn.domain.as_str())
+            .space_name(space.name().as_str())
+            .app_type(write_app_type(served(space)?))
+            .app_name(APP_NAME);
+        let call = async {
+            let sent = tokio::time::timeout(STOP, request.send()).await;
+            let sent = sent.map_err(|_| AwsError::Unreachable(format!("no answer within {STOP:?}")))?;
+            sent.map_err(|e| from_sagemaker("sagemaker:DeleteApp", &e))
+        };
         domain.observed("sagemaker:DeleteApp", call).await.map(drop)
     }
 

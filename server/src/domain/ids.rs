@@ -80,6 +80,10 @@ uuid_ids! {
     KeyId,
     /// One grant of a space to a person.
     GrantId,
+    /// One request of a person not to stop a space.
+    HoldId,
+    /// One stop of a space, from its warning to its end.
+    StopId,
 }
 
 /// Why a name was refused.

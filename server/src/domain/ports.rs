@@ -13,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actor::Actor;
 use super::ending::StreamEnd;
+use super::idle::{Calm, Ground, Inside, NoLook, Trigger};
 use super::ids::{DomainAlias, GroupName, InstanceType, Region, UserId, UserProfileName};
 use super::price::PriceList;
 use super::role::{NoToken, RoleError};
-use super::run::Tags;
+use super::run::{OpenRun, Tags};
 use super::space::{AppType, Space, SpaceArn};
 use super::start::{AppReport, StartSettings};
 
@@ -140,6 +141,9 @@ pub trait SpaceControl: Send + Sync + 'static {
     ) -> Result<AppReport, AwsError>;
     /// Deletes the app, as the actor.
     async fn delete_app(&self, actor: &Actor, space: &Space) -> Result<(), AwsError>;
+    /// Deletes the app, as the service role: once, without the SDK's retries, and inside ten seconds. An answer that
+    /// did not come in time says nothing.
+    async fn stop_app(&self, space: &Space) -> Result<(), AwsError>;
     /// Starts a Session Manager session to the space, as the actor.
     async fn start_session(&self, actor: &Actor, space: &Space) -> Result<SessionGrant, AwsError>;
 }
@@ -149,6 +153,49 @@ pub trait SpaceControl: Send + Sync + 'static {
 pub trait PriceLists: Send + Sync + 'static {
     /// What the list shows of Studio in a region, as the service role.
     async fn price_list(&self, region: &Region) -> Result<PriceList, AwsError>;
+}
+
+/// Looks inside spaces.
+#[async_trait]
+pub trait Eyes: Send + Sync + 'static {
+    /// What is going on inside a run's space now. Takes no longer than ten seconds.
+    async fn look_inside(&self, run: &OpenRun) -> Result<Inside, NoLook>;
+    /// A person is at work there by way of the gateway: Studio's own idle shutdown is to know.
+    async fn person_at_work(&self, run: &OpenRun);
+}
+
+/// What people are told about a run of a space.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IdleNews {
+    /// It stops then.
+    StopsSoon {
+        /// Why.
+        trigger: Trigger,
+        /// When.
+        stop_at: OffsetDateTime,
+        /// What that rests on.
+        grounds: Vec<Ground>,
+    },
+    /// It stays up after all.
+    Stays(Calm),
+    /// It was stopped.
+    Stopped(Trigger),
+    /// It does not stop: for admins.
+    Stuck {
+        /// How often it has been tried.
+        tries: u32,
+        /// AWS's words, if it had any.
+        said: Option<String>,
+    },
+    /// It has run for longer than the policy allows, and what is inside kept it up: for admins.
+    TooLong,
+}
+
+/// Tells people what happens to spaces: those who work there, those who own them, admins.
+#[async_trait]
+pub trait Tell: Send + Sync + 'static {
+    /// Hands the news on. Never waits for a network.
+    async fn tell(&self, run: &OpenRun, news: IdleNews);
 }
 
 /// Bytes to and from a space.

@@ -270,6 +270,9 @@ impl SpaceControl for Studio {
             instance_type: None,
         })
     }
+    async fn stop_app(&self, _space: &Space) -> Result<(), AwsError> {
+        self.call("stop", None)
+    }
     async fn delete_app(&self, actor: &Actor, _space: &Space) -> Result<(), AwsError> {
         self.call("delete", Some(actor))?;
         let now = self.clock.elapsed();

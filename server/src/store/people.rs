@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::text::{plain, plain_json};
 use super::{Store, StoreError};
-use crate::domain::ids::{AuditId, KeyId, ReplicaId, UserId};
+use crate::domain::ids::{AuditId, KeyId, ReplicaId, SpaceId, UserId};
 use crate::domain::user::{Standing, Withdrawal};
 
 /// A person whom a provider vouches for, or did.
@@ -277,14 +277,27 @@ pub(super) async fn audit(
     allowed: Option<bool>,
     detail: Value,
 ) -> Result<(), StoreError> {
+    audit_about(on, change, None, kind, allowed, detail).await
+}
+
+/// The same, about a space.
+pub(super) async fn audit_about(
+    on: &mut PgConnection,
+    change: &Change,
+    space: Option<SpaceId>,
+    kind: &str,
+    allowed: Option<bool>,
+    detail: Value,
+) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO audit (id, at, replica_id, actor_id, actor_name, kind, allowed, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO audit (id, at, replica_id, actor_id, actor_name, space_id, kind, allowed, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         AuditId::generate().uuid(),
         change.at,
         change.replica.uuid(),
         change.actor.map(UserId::uuid),
         &*plain(&change.called),
+        space.map(SpaceId::uuid),
         kind,
         allowed,
         plain_json(&detail),

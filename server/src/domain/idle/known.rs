@@ -50,6 +50,12 @@ impl Known {
         self.last.as_ref()
     }
 
+    /// Since when somebody has looked without a gap.
+    #[must_use]
+    pub fn watched_since(&self) -> Option<OffsetDateTime> {
+        self.watched.map(|stretch| stretch.since)
+    }
+
     /// The newest sign of each side, outside first.
     #[must_use]
     pub const fn newest(&self) -> (Option<&Seen>, Option<&Seen>) {

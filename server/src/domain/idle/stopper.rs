@@ -129,6 +129,8 @@ pub enum Input {
     Seen(Check),
     /// Time has passed.
     Time,
+    /// A listing has shown the run gone.
+    Ended,
 }
 
 /// Why a stop is off.
@@ -227,6 +229,7 @@ impl Stopper {
             Input::Answered(answer) => self.answered(now, answer),
             Input::Seen(check) => self.seen(now, check),
             Input::Time => self.time(now),
+            Input::Ended => self.ended(),
         }
     }
 
@@ -345,6 +348,19 @@ impl Stopper {
         })]
     }
 
+    fn ended(&mut self) -> Vec<Command> {
+        match self.phase.clone() {
+            Phase::Deleting { trigger, tries, .. }
+            | Phase::Checking { trigger, tries, .. }
+            | Phase::Pausing { trigger, tries, .. } => self.gone(&trigger, tries),
+            Phase::Warned { trigger, .. } => self.gone(&trigger, 0),
+            Phase::Watching { .. } | Phase::WouldHave | Phase::Over => {
+                self.phase = Phase::Over;
+                Vec::new()
+            }
+        }
+    }
+
     fn pause(
         &mut self,
         now: OffsetDateTime,
@@ -354,7 +370,7 @@ impl Stopper {
     ) -> Vec<Command> {
         // Told once, at the third failure; it goes on being tried.
         let told = tries == TRIES;
-        self.phase = Phase::Pausing { trigger, tries: tries.max(1), until: now + PAUSE };
+        self.phase = Phase::Pausing { trigger, tries, until: now + PAUSE };
         if told { vec![Command::Stuck { tries, said }] } else { Vec::new() }
     }
 

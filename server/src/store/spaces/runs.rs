@@ -22,7 +22,7 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub async fn open_runs(&self) -> Result<Vec<OpenRun>, StoreError> {
-        self.open_runs_of(None).await
+        self.runs_of(None, None).await
     }
 
     /// The run of a space that no listing has shown gone, if there is one.
@@ -30,12 +30,21 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn open_run(&self, space: SpaceId) -> Result<Option<OpenRun>, StoreError> {
-        let mut runs = self.open_runs_of(Some(space)).await?;
+        let mut runs = self.runs_of(Some(space), None).await?;
         Ok(runs.pop())
     }
 
-    /// The oldest first.
-    async fn open_runs_of(&self, space: Option<SpaceId>) -> Result<Vec<OpenRun>, StoreError> {
+    /// A run, whether it lasts or not.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn run(&self, run: RunId) -> Result<Option<OpenRun>, StoreError> {
+        let mut runs = self.runs_of(None, Some(run)).await?;
+        Ok(runs.pop())
+    }
+
+    /// Those that last, or the one that is named; the oldest first.
+    async fn runs_of(&self, space: Option<SpaceId>, run: Option<RunId>) -> Result<Vec<OpenRun>, StoreError> {
         let rows = sqlx::query_as!(
             RunRow,
             r#"SELECT r.id AS run, r.app_created_at, r.began_at, r.instance_type, r.storage_gib AS run_storage_gib,
@@ -44,9 +53,11 @@ impl Store {
                       s.listed_app_status, s.listed_app_created_at, s.listed_app_instance_type,
                       s.listed_app_image, s.listed_app_image_version
                FROM runs r JOIN spaces s ON s.id = r.space_id
-               WHERE r.ended_at IS NULL AND ($1::uuid IS NULL OR r.space_id = $1)
+               WHERE ($2::uuid IS NULL AND r.ended_at IS NULL OR r.id = $2)
+                 AND ($1::uuid IS NULL OR r.space_id = $1)
                ORDER BY r.app_created_at, r.id"#,
             space.map(SpaceId::uuid),
+            run.map(RunId::uuid),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,0 +1,98 @@
+//! Idleness, carried out: looks at what runs, judges it, and takes each stop from its warning to its end.
+//!
+//! The rules are `domain::idle`'s; here is what they need of the world. Nothing is kept in memory between two passes
+//! but how the clock ran: the row of a run says where it is, and whoever writes it names the version that they read, so
+//! that any replica goes on where another stopped and no step is taken twice.
+
+mod carry;
+mod pass;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::lock::lock;
+use crate::domain::ids::{GroupName, ReplicaId};
+use crate::domain::idle::{Policies, Rule, Subject};
+use crate::domain::ports::{Clock, Eyes, SpaceControl, Tell};
+use crate::domain::run::OpenRun;
+use crate::domain::user::{Profile, Users};
+use crate::store::Store;
+
+/// A difference between wall and monotonic time that is no slewing any more: the clock was set.
+const JUMP: Duration = Duration::from_secs(2);
+
+/// What idleness is made of.
+pub struct Parts {
+    /// This process.
+    pub replica: ReplicaId,
+    /// Postgres.
+    pub store: Store,
+    /// SageMaker.
+    pub control: Arc<dyn SpaceControl>,
+    /// Looks inside spaces.
+    pub eyes: Arc<dyn Eyes>,
+    /// Tells people.
+    pub tell: Arc<dyn Tell>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// When spaces count as idle.
+    pub policies: watch::Receiver<Arc<Policies>>,
+    /// Everybody, for the groups of owners.
+    pub users: watch::Receiver<Arc<Users>>,
+}
+
+/// Idleness. Cheap to clone.
+#[derive(Clone)]
+pub struct Idle(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// Wall and monotonic time of the last pass.
+    last: Mutex<Option<(OffsetDateTime, Duration)>>,
+}
+
+impl Idle {
+    /// Puts the parts together. Nothing runs by itself.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, last: Mutex::new(None) }))
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    /// The time, and whether the clock has run evenly since this was asked last.
+    fn now(&self) -> (OffsetDateTime, bool) {
+        let (wall, run) = (self.parts().clock.now(), self.parts().clock.elapsed());
+        let before = lock(&self.0.last).replace((wall, run));
+        let steady = before.is_none_or(|(last_wall, last_run)| {
+            let expected = time::Duration::try_from(run.saturating_sub(last_run)).unwrap_or(time::Duration::MAX);
+            ((wall - last_wall) - expected).abs() <= JUMP
+        });
+        (wall, steady)
+    }
+
+    /// The policy of a run's space.
+    #[must_use]
+    pub fn rule(&self, run: &OpenRun) -> Rule {
+        let (policies, groups, tags) =
+            (self.parts().policies.borrow().clone(), self.owners_groups(run), run.tags.clone().unwrap_or_default());
+        let space = &run.space;
+        let subject = Subject { domain: &space.domain, space: space.name(), groups: &groups, tags: &tags };
+        policies.of(&subject).clone()
+    }
+
+    /// The groups of whoever owns a run's space; none for a shared space without an owner, or an unknown one.
+    fn owners_groups(&self, run: &OpenRun) -> BTreeSet<GroupName> {
+        let Some(owner) = &run.space.owner else { return BTreeSet::new() };
+        let profile = Profile { domain: run.space.domain.clone(), name: owner.clone() };
+        let users = self.parts().users.borrow();
+        let person = users.values().find(|user| user.profiles.contains(&profile));
+        person.map(|user| user.groups.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,275 @@
+//! Carrying out what the stopper asks for.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::json;
+use time::OffsetDateTime;
+use tracing::{info, warn};
+
+use super::Idle;
+use super::pass::trouble;
+use crate::domain::actor::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::domain::idle::{
+    Answer, Check, Command, Doubt, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict, grounds,
+};
+use crate::domain::ids::{AuditId, ReplicaId};
+use crate::domain::ports::{AwsError, IdleNews};
+use crate::domain::run::OpenRun;
+use crate::domain::space::AppStatus;
+use crate::store::StoreError;
+use crate::store::audit::audit_change;
+use crate::store::idle::{Judgement, StopStart};
+
+/// How long the lock of a space holds: longer than a last check and a `DeleteApp` may take together.
+const LOCK_S: u32 = 60;
+
+/// A run, the policy that counts, and where it is.
+pub(super) struct State {
+    pub(super) run: OpenRun,
+    pub(super) rule: Rule,
+    pub(super) judgement: Judgement,
+}
+
+/// The lock of a space, which starts also take.
+struct Lock {
+    name: String,
+    holder: ReplicaId,
+}
+
+impl Idle {
+    /// Takes a step and what follows from it.
+    pub(super) async fn take(&self, state: &mut State, input: Input, by: Option<&Actor>) {
+        let now = self.parts().clock.now();
+        let before = state.judgement.stopper.clone();
+        let commands = state.judgement.stopper.step(now, &state.rule.policy, input);
+        if before == state.judgement.stopper && commands.is_empty() {
+            return;
+        }
+        if self.save(state).await {
+            self.carry_out(state, commands, by).await;
+        }
+    }
+
+    /// Writes where a run is. Nothing is done that is not written first: whoever wrote it does it, nobody else.
+    async fn save(&self, state: &mut State) -> bool {
+        match self.parts().store.write_judgements(std::slice::from_ref(&state.judgement), &[]).await {
+            Ok(written) => {
+                state.judgement.version += 1;
+                !written.is_empty()
+            }
+            Err(error) => {
+                trouble(state.run.run, &error);
+                false
+            }
+        }
+    }
+
+    /// Does what a step asked for, and what follows from that.
+    pub(super) async fn carry_out(&self, state: &mut State, commands: Vec<Command>, by: Option<&Actor>) {
+        let mut queue = VecDeque::from(commands);
+        let mut lock = None;
+        while let Some(command) = queue.pop_front() {
+            let input = match self.carry(state, command, by, &mut lock).await {
+                Ok(input) => input,
+                Err(error) => {
+                    trouble(state.run.run, &error);
+                    break;
+                }
+            };
+            let Some(input) = input else { continue };
+            let now = self.parts().clock.now();
+            let more = state.judgement.stopper.step(now, &state.rule.policy, input);
+            if !self.save(state).await {
+                break;
+            }
+            queue.extend(more);
+        }
+        if let Some(lock) = lock {
+            self.unlock(&lock).await;
+        }
+    }
+
+    async fn carry(
+        &self,
+        state: &mut State,
+        command: Command,
+        by: Option<&Actor>,
+        lock: &mut Option<Lock>,
+    ) -> Result<Option<Input>, StoreError> {
+        match command {
+            Command::Warn { trigger, stop_at } => self.warn(state, trigger, stop_at).await?,
+            Command::Stays(calm) => {
+                self.parts()
+                    .store
+                    .end_stop(state.run.run, None, json!(calm), self.parts().clock.now())
+                    .await?;
+                self.tell(state, IdleNews::Stays(calm)).await;
+            }
+            Command::Check => return self.last_check(state, lock).await,
+            Command::Delete => return Ok(Some(Input::Answered(self.delete(state, by).await))),
+            Command::Look => return Ok(Some(Input::Seen(self.app(&state.run).await))),
+            Command::Stuck { tries, said } => self.tell(state, IdleNews::Stuck { tries, said }).await,
+            Command::TooLong => self.tell(state, IdleNews::TooLong).await,
+            Command::Finish(outcome) => self.finish(state, outcome).await?,
+        }
+        Ok(None)
+    }
+
+    async fn warn(
+        &self,
+        state: &State,
+        trigger: Trigger,
+        stop_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.begin_stop(state, &trigger, stop_at).await?;
+        let now = self.parts().clock.now();
+        let grounds = grounds(now, &state.rule.policy, &state.judgement.known);
+        info!(space.name = %state.run.space.name(), policy = %state.rule.scope, dry_run = dry(state), "idle: stops unless somebody uses it");
+        self.tell(state, IdleNews::StopsSoon { trigger, stop_at, grounds }).await;
+        Ok(())
+    }
+
+    async fn begin_stop(
+        &self,
+        state: &State,
+        trigger: &Trigger,
+        stop_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let policy = state.rule.scope.to_string();
+        let stop = StopStart {
+            run: state.run.run,
+            trigger,
+            policy: &policy,
+            dry_run: dry(state) && matches!(trigger, Trigger::Idle { .. }),
+            begun_at: self.parts().clock.now(),
+            stop_at,
+            evidence: state.judgement.known.last(),
+        };
+        self.parts().store.begin_stop(&stop).await
+    }
+
+    /// The last check, under the lock: what the app is, and a verdict on a look made just now.
+    async fn last_check(
+        &self,
+        state: &mut State,
+        lock: &mut Option<Lock>,
+    ) -> Result<Option<Input>, StoreError> {
+        let unclear = || Verdict::Unknown { because: Doubt::Unsure("the last check could not be made".to_owned()) };
+        if let Phase::Checking { trigger: trigger @ Trigger::Person { .. }, .. } = state.judgement.stopper.phase() {
+            self.begin_stop(state, trigger, self.parts().clock.now()).await?;
+        }
+        if lock.is_none() {
+            *lock = self.lock(&state.run).await?;
+        }
+        if lock.is_none() {
+            // Somebody starts it, or another replica stops it.
+            return Ok(Some(Input::Checked(Check::Unclear, unclear())));
+        }
+        let check = self.app(&state.run).await;
+        let looked = HashMap::from([(state.run.run, self.look_inside(&state.run).await)]);
+        let evidence = self.evidence(std::slice::from_ref(state), looked).await?;
+        let Some(look) = evidence.into_iter().next() else {
+            return Ok(Some(Input::Checked(Check::Unclear, unclear())));
+        };
+        let verdict = state.verdict_with(look);
+        Ok(Some(Input::Checked(check, verdict)))
+    }
+
+    /// What the app of a run is now.
+    async fn app(&self, run: &OpenRun) -> Check {
+        let Some(app_type) = run.space.app.as_ref().map(|app| app.app_type).or(run.space.app_type) else {
+            return Check::Unclear;
+        };
+        match self.parts().control.describe_app(&run.space.arn, &run.space.domain, app_type).await {
+            Err(AwsError::NotFound(_)) => Check::Gone,
+            Err(_) => Check::Unclear,
+            Ok(report) => match (report.created_at, report.status) {
+                (None, _) => Check::Unclear,
+                (Some(created), _) if created != run.app_created_at => Check::Gone,
+                (_, AppStatus::Deleted | AppStatus::Failed) => Check::Gone,
+                (_, AppStatus::Deleting) => Check::Going,
+                (_, AppStatus::InService) => Check::Same,
+                (_, AppStatus::Pending) => Check::Unclear,
+            },
+        }
+    }
+
+    async fn delete(&self, state: &State, by: Option<&Actor>) -> Answer {
+        let space = &state.run.space;
+        let answer = match by {
+            Some(actor) => self.parts().control.delete_app(actor, space).await,
+            None => self.parts().control.stop_app(space).await,
+        };
+        info!(space.name = %space.name(), policy = %state.rule.scope, answer = ?answer, "app deleted");
+        match answer {
+            Ok(()) => Answer::Accepted,
+            // It is gone or going: the next look says so.
+            Err(AwsError::NotFound(_) | AwsError::InUse(_)) => Answer::Unclear,
+            Err(AwsError::Unreachable(_) | AwsError::Internal { .. }) => Answer::Unclear,
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    async fn finish(&self, state: &State, outcome: Outcome) -> Result<(), StoreError> {
+        let now = self.parts().clock.now();
+        let store = &self.parts().store;
+        let detail = json!({ "verdict": state.judgement.verdict });
+        store.end_stop(state.run.run, Some(&outcome), detail, now).await?;
+        let (kind, trigger) = match outcome {
+            Outcome::EndedElsewhere => return Ok(()),
+            Outcome::Stopped(trigger) => ("space.stopped", trigger),
+            Outcome::WouldHave(trigger) => ("space.would_have_stopped", trigger),
+        };
+        let event = AuditEvent {
+            actor: None,
+            actor_name: match &trigger {
+                Trigger::Idle { .. } => "spaceport".to_owned(),
+                Trigger::Person { by } => by.clone(),
+            },
+            space: Some(state.run.space.id),
+            session: None,
+            connection: None,
+            kind,
+            allowed: None,
+            detail: json!({
+                "run": state.run.run.to_string(), "trigger": trigger, "policy": state.rule.scope.to_string(),
+                "verdict": state.judgement.verdict,
+            }),
+        };
+        store.write_audit(&audit_change(AuditId::generate(), now, self.parts().replica, event)).await?;
+        if kind == "space.stopped" {
+            self.tell(state, IdleNews::Stopped(trigger)).await;
+        }
+        Ok(())
+    }
+
+    /// Tells people; nobody of a dry run, except admins of what goes wrong.
+    async fn tell(&self, state: &State, news: IdleNews) {
+        let for_people = matches!(news, IdleNews::StopsSoon { .. } | IdleNews::Stays(_));
+        if !(dry(state) && for_people) {
+            self.parts().tell.tell(&state.run, news).await;
+        }
+    }
+
+    async fn lock(&self, run: &OpenRun) -> Result<Option<Lock>, StoreError> {
+        let lock = Lock { name: lock_name(run.space.id), holder: ReplicaId::generate() };
+        let held = self.parts().store.hold_job(&lock.name, lock.holder, LOCK_S).await?;
+        Ok(held.then_some(lock))
+    }
+
+    async fn unlock(&self, lock: &Lock) {
+        if let Err(error) = self.parts().store.release_job(&lock.name, lock.holder).await {
+            warn!(lock = lock.name, error = &error as &dyn std::error::Error, "a lock lapses by itself");
+        }
+    }
+}
+
+/// The name of a space's lock among jobs.
+pub(in crate::gateway) fn lock_name(space: crate::domain::ids::SpaceId) -> String {
+    format!("space/{space}")
+}
+
+fn dry(state: &State) -> bool {
+    state.rule.policy.mode == Mode::DryRun
+}

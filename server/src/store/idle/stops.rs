@@ -1,0 +1,132 @@
+//! Stops of spaces, from the warning to the end.
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::understood;
+use crate::domain::idle::{Evidence, Outcome, Trigger};
+use crate::domain::ids::{RunId, SpaceId, StopId};
+use crate::store::{Store, StoreError};
+
+/// A stop that begins.
+#[derive(Debug, Clone)]
+pub struct StopStart<'a> {
+    /// What it stops.
+    pub run: RunId,
+    /// Why.
+    pub trigger: &'a Trigger,
+    /// What the policy that counted is for.
+    pub policy: &'a str,
+    /// Whether nothing is really stopped.
+    pub dry_run: bool,
+    /// When the warning was given.
+    pub begun_at: OffsetDateTime,
+    /// When it is to stop.
+    pub stop_at: OffsetDateTime,
+    /// What it rests on.
+    pub evidence: Option<&'a Evidence>,
+}
+
+/// How a run was stopped, or would have been.
+#[derive(Debug, Clone)]
+pub struct PastStop {
+    /// Why.
+    pub trigger: Trigger,
+    /// What the policy that counted is for.
+    pub policy: String,
+    /// Whether nothing was really stopped.
+    pub dry_run: bool,
+    /// When it was over.
+    pub ended_at: OffsetDateTime,
+    /// What it rested on.
+    pub evidence: Option<Evidence>,
+}
+
+impl Store {
+    /// Writes that a stop begins. If one is under way for the run, that one goes on.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn begin_stop(&self, stop: &StopStart<'_>) -> Result<(), StoreError> {
+        sqlx::query!(
+            "INSERT INTO stops (id, run_id, trigger, policy, dry_run, begun_at, stop_at, evidence)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (run_id) WHERE ended_at IS NULL
+             DO UPDATE SET trigger = excluded.trigger, dry_run = excluded.dry_run, stop_at = excluded.stop_at",
+            StopId::generate().uuid(),
+            stop.run.uuid(),
+            json!(stop.trigger),
+            stop.policy,
+            stop.dry_run,
+            stop.begun_at,
+            stop.stop_at,
+            stop.evidence.map(|evidence| json!(evidence)),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes how the stop that is under way for a run ended; without one, nothing.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn end_stop(
+        &self,
+        run: RunId,
+        outcome: Option<&Outcome>,
+        detail: serde_json::Value,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let word = match outcome {
+            None => "stays",
+            Some(Outcome::Stopped(_)) => "stopped",
+            Some(Outcome::EndedElsewhere) => "ended_elsewhere",
+            Some(Outcome::WouldHave(_)) => "would_have",
+        };
+        sqlx::query!(
+            "UPDATE stops SET ended_at = greatest($4, begun_at), outcome = $2, detail = $3
+             WHERE run_id = $1 AND ended_at IS NULL",
+            run.uuid(),
+            word,
+            detail,
+            at,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// When the last run of a space that is over ended, and how the gateway stopped it, if it did.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn last_end(
+        &self,
+        space: SpaceId,
+    ) -> Result<Option<(RunId, OffsetDateTime, Option<PastStop>)>, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT r.id, r.ended_at AS "ended_at!", s.trigger AS "trigger?", s.policy AS "policy?",
+                      s.dry_run AS "dry_run?", s.ended_at AS stopped_at, s.evidence AS "evidence?"
+               FROM runs r LEFT JOIN stops s ON s.run_id = r.id AND s.outcome = 'stopped'
+               WHERE r.space_id = $1 AND r.ended_at IS NOT NULL
+               ORDER BY r.ended_at DESC, s.ended_at DESC LIMIT 1"#,
+            space.uuid(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| {
+            let run = RunId::from(row.id);
+            let stop = row.trigger.zip(row.policy).zip(row.stopped_at).and_then(|((trigger, policy), ended_at)| {
+                Some(PastStop {
+                    trigger: understood(run, trigger)?,
+                    policy,
+                    dry_run: row.dry_run.unwrap_or(false),
+                    ended_at,
+                    evidence: row.evidence.and_then(|evidence| understood(run, evidence)),
+                })
+            });
+            (run, row.ended_at, stop)
+        }))
+    }
+}
