@@ -24,6 +24,7 @@ pub mod cost;
 pub mod domains;
 mod fault;
 pub mod parts;
+mod idle;
 pub mod people;
 mod reader;
 pub mod secrets;
@@ -40,6 +41,7 @@ use toml::{Table, Value};
 pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::cost::Costs;
+pub use self::idle::IdleSettings;
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start, Watch};
@@ -96,6 +98,8 @@ pub struct Config {
     pub watch: Watch,
     /// What spaces cost.
     pub cost: Costs,
+    /// When spaces count as idle and what happens then.
+    pub idle: IdleSettings,
     /// Shutting down.
     pub drain: Drain,
     /// Memory between client and space.
@@ -245,6 +249,7 @@ fn read(table: Table, faults: &Faults) -> Config {
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
     let cost = Costs::read(root.section("cost"), &domains, faults);
+    let idle = IdleSettings::read(root.section("idle"), &domains, faults);
     let (access, longest_grant) = people::read_access(root.section("access"), &users, &domains);
     let roles = people::read_roles(root.section("roles"));
     let config = Config {
@@ -260,6 +265,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         start: Start::read(root.section("start")),
         watch: Watch::read(root.section("watch")),
         cost,
+        idle,
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
         log: Log::read(root.section("log")),

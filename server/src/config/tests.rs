@@ -96,8 +96,8 @@ fn keys_that_the_example_leaves_commented_out_are_its_defaults() {
     let plain = load(&text).unwrap();
     // `public_port` and `service_role` have no default beyond what follows from others.
     let text_of = |config: &Config| {
-        let Config { links, start, watch, cost, drain, flow, log, people, .. } = config;
-        format!("{links:?}{start:?}{watch:?}{cost:?}{drain:?}{flow:?}{log:?}{:?}", people.longest_grant)
+        let Config { links, start, watch, cost, idle, drain, flow, log, people, .. } = config;
+        format!("{links:?}{start:?}{watch:?}{cost:?}{idle:?}{drain:?}{flow:?}{log:?}{:?}", people.longest_grant)
     };
     assert_eq!(text_of(&spelt_out), text_of(&plain));
     assert_eq!(spelt_out.ssh.listen, plain.ssh.listen);

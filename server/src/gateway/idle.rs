@@ -4,6 +4,7 @@
 //! but how the clock ran: the row of a run says where it is, and whoever writes it names the version that they read, so
 //! that any replica goes on where another stopped and no step is taken twice.
 
+mod ask;
 mod carry;
 mod pass;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
+
+pub use ask::{Ended, Status, Stopping, Up};
 
 use super::lock::lock;
 use crate::domain::ids::{GroupName, ReplicaId};

@@ -12,6 +12,7 @@ use super::carry::State;
 use crate::domain::idle::{Because, Command, Doubt, Evidence, Inside, Input, Known, NoLook, Run, Sign, Stopper, Verdict, judge};
 use crate::domain::ids::{RunId, SpaceId};
 use crate::domain::run::OpenRun;
+use crate::domain::space::Space;
 use crate::domain::cost::SpellKind;
 use crate::gateway::clock::within;
 use crate::store::StoreError;
@@ -38,6 +39,15 @@ impl Idle {
                 self.carry_out(&mut state, commands, None).await;
             })
             .await;
+        Ok(())
+    }
+
+    /// Looks at one space now, beside the passes: something about it has just changed.
+    pub(super) async fn look_at(&self, space: &Space) -> Result<(), StoreError> {
+        let Some(run) = self.parts().store.open_run(space.id).await? else { return Ok(()) };
+        for (mut state, commands) in self.judged(vec![run]).await? {
+            self.carry_out(&mut state, commands, None).await;
+        }
         Ok(())
     }
 

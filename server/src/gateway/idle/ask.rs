@@ -1,0 +1,140 @@
+//! What people ask of idleness: why a space is up or stopped, to keep it up, to stop it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::Idle;
+use crate::domain::actor::Actor;
+use crate::domain::idle::{Ground, Hold, Input, Phase, Rule, Trigger, Verdict, grounds};
+use crate::domain::run::OpenRun;
+use crate::domain::space::Space;
+use crate::domain::user::User;
+use crate::store::StoreError;
+use crate::store::idle::PastStop;
+use crate::store::people::Change;
+
+/// What is known of a space: the same for terminal, page and API.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Its run, if it is up.
+    pub up: Option<Up>,
+    /// How its last run ended, if it is not.
+    pub ended: Option<Ended>,
+}
+
+/// A run that lasts.
+#[derive(Debug, Clone)]
+pub struct Up {
+    /// The run and its space.
+    pub run: OpenRun,
+    /// The policy that counts.
+    pub rule: Rule,
+    /// What it is doing; nothing if nobody has looked yet.
+    pub verdict: Option<Verdict>,
+    /// When somebody looked last.
+    pub looked_at: Option<OffsetDateTime>,
+    /// What the verdict rests on.
+    pub grounds: Vec<Ground>,
+    /// The hold that runs longest.
+    pub hold: Option<Hold>,
+    /// When it stops, if people have been warned; nobody is of a dry run.
+    pub stops_at: Option<OffsetDateTime>,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// When a listing first showed it gone.
+    pub at: OffsetDateTime,
+    /// How the gateway stopped it; nothing if it ended otherwise.
+    pub stop: Option<PastStop>,
+}
+
+/// What became of a wish to stop a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopping {
+    /// AWS has taken it on.
+    Stopping,
+    /// There is nothing to stop.
+    NotRunning,
+    /// Something else is being done to the space just now.
+    Busy,
+    /// AWS refused, in its words.
+    Refused,
+}
+
+impl Idle {
+    /// What is known of a space.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn status(&self, space: &Space) -> Result<Status, StoreError> {
+        let (store, now) = (&self.parts().store, self.parts().clock.now());
+        let Some(run) = store.open_run(space.id).await? else {
+            let last = store.last_end(space.id).await?;
+            return Ok(Status { up: None, ended: last.map(|(_, at, stop)| Ended { at, stop }) });
+        };
+        let rule = self.rule(&run);
+        let judgement = store.judgements(&[run.run]).await?.remove(&run.run);
+        let hold = store.holds(&[space.id], now).await?.remove(&space.id);
+        let up = Up {
+            verdict: judgement.as_ref().map(|judgement| judgement.verdict.clone()),
+            looked_at: judgement.as_ref().map(|judgement| judgement.judged_at),
+            grounds: judgement.as_ref().map_or_else(Vec::new, |j| grounds(now, &rule.policy, &j.known)),
+            stops_at: judgement.as_ref().and_then(|judgement| match judgement.stopper.phase() {
+                Phase::Warned { stop_at, .. } => Some(*stop_at),
+                _ => None,
+            }),
+            hold,
+            run,
+            rule,
+        };
+        Ok(Status { up: Some(up), ended: None })
+    }
+
+    /// Holds a space for a person; without a time, lets go of it. Whether the person may is the caller's to ask. The
+    /// space is looked at anew, so that a warning is taken back at once.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn hold(
+        &self,
+        user: &User,
+        space: &Space,
+        (length, reason): (Option<Duration>, &str),
+        address: IpAddr,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        let now = self.parts().clock.now();
+        let until = length.map(|length| now + length);
+        let change = Change {
+            replica: self.parts().replica,
+            actor: Some(user.id),
+            called: user.name.to_string(),
+            address,
+            at: now,
+        };
+        self.parts().store.hold_space(space.id, user.id, until, reason, &change).await?;
+        self.look_at(space).await?;
+        Ok(until)
+    }
+
+    /// Stops a space as a person who may. Returns once AWS has taken it on, or has not.
+    ///
+    /// # Errors
+    /// When Postgres is away: without the lock that starts also take nothing is stopped.
+    pub async fn stop(&self, user: &User, space: &Space) -> Result<Stopping, StoreError> {
+        let Some(run) = self.parts().store.open_run(space.id).await? else { return Ok(Stopping::NotRunning) };
+        let Some(mut state) = self.states(vec![run]).await?.pop() else { return Ok(Stopping::NotRunning) };
+        let (actor, asked) = (Actor::person(user), Input::Asked { by: user.name.to_string() });
+        self.take(&mut state, asked, Some(&actor)).await;
+        let mine = |trigger: &Trigger| matches!(trigger, Trigger::Person { .. });
+        Ok(match state.judgement.stopper.phase() {
+            Phase::Deleting { .. } => Stopping::Stopping,
+            Phase::Over => Stopping::NotRunning,
+            Phase::Pausing { trigger, tries, .. } if mine(trigger) && *tries > 0 => Stopping::Refused,
+            _ => Stopping::Busy,
+        })
+    }
+}
