@@ -6,7 +6,7 @@
 //! made at once, and what goes on by itself then waits the longer.
 
 use std::future::Future;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sagemaker::config::http::HttpResponse;
@@ -15,6 +15,7 @@ use aws_sdk_sagemaker::error::{ProvideErrorMetadata, SdkError};
 use super::clients::DomainClients;
 use super::errors::from_sagemaker;
 use crate::domain::ports::AwsError;
+use crate::domain::rate::Allowance;
 
 /// Tries of a call that goes on by itself.
 const TRIES: u32 = 6;
@@ -43,6 +44,9 @@ impl DomainClients {
             let answer = async { call().await.map_err(|error| from_sagemaker(operation, &error)) };
             match self.observed(operation, answer).await {
                 Err(error) if tries < TRIES && passes(&error) => {
+                    if matches!(error, AwsError::Throttled(_)) {
+                        self.allowance().empty(self.clock.elapsed());
+                    }
                     self.clock.sleep(pause(tries, rand::random())).await;
                     tries += 1;
                 }
@@ -53,8 +57,11 @@ impl DomainClients {
 
     /// Takes a turn, and answers how long it is until then.
     pub(super) fn take_turn(&self) -> Duration {
-        let now = self.clock.elapsed();
-        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).wait(now)
+        self.allowance().wait(self.clock.elapsed())
+    }
+
+    fn allowance(&self) -> MutexGuard<'_, Allowance> {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -89,6 +89,11 @@ impl Allowance {
         self.paid = self.paid.max(now) + self.interval;
         self.paid.saturating_sub(now + self.interval * self.burst)
     }
+
+    /// Gives up what may be taken at once: it was too much.
+    pub fn empty(&mut self, now: Duration) {
+        self.paid = self.paid.max(now + self.interval * self.burst);
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +106,8 @@ mod tests {
         let mut wait = |ms| turns.wait(Duration::from_millis(ms)).as_millis();
         assert_eq!([wait(0), wait(0), wait(0), wait(0)], [0, 0, 250, 500]);
         assert_eq!([wait(10_000), wait(10_000), wait(10_000)], [0, 0, 250]);
+        turns.empty(Duration::from_secs(60));
+        assert_eq!(turns.wait(Duration::from_secs(60)).as_millis(), 250);
     }
 
     const SECOND: Duration = Duration::from_secs(1);

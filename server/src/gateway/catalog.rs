@@ -68,7 +68,8 @@ struct Shelf {
 #[derive(Debug, Clone)]
 struct Listing {
     spaces: Arc<Vec<Space>>,
-    at: Duration,
+    /// On `Clock::elapsed`'s scale; below zero if another replica read it before we started.
+    at: time::Duration,
     read_at: OffsetDateTime,
     /// When Postgres got it, if it is from there.
     written_at: Option<OffsetDateTime>,
@@ -150,7 +151,7 @@ impl SpaceCatalog {
     /// Reads what somebody misses: one domain or all, unless that has just been done. Waits for a bounded time.
     pub(super) async fn look_again(&self, domain: Option<&DomainAlias>) {
         let due: Vec<_> = (self.shared.domains.keys())
-            .filter(|alias| domain.is_none_or(|one| one == *alias) && self.is_due(alias))
+            .filter(|alias| domain.is_none_or(|one| one == *alias) && self.is_due(alias, self.floor()))
             .map(|alias| self.read_unless_fresh(alias))
             .collect();
         let _ = within(&*self.shared.clock, MISS_LIMIT, futures_util::future::join_all(due)).await;
@@ -158,8 +159,8 @@ impl SpaceCatalog {
 
     /// Takes what another replica has just read, or else asks AWS.
     async fn read_unless_fresh(&self, domain: &DomainAlias) {
-        let now = self.shared.clock.elapsed();
-        let fresh = self.refresh(domain).await.is_some_and(|at| now.saturating_sub(at) < self.floor());
+        let now = signed(self.shared.clock.elapsed());
+        let fresh = self.refresh(domain).await.is_some_and(|at| now - at < self.floor());
         if !fresh {
             self.read(domain).await;
         }
@@ -205,12 +206,12 @@ impl SpaceCatalog {
         let turn = (record.lead)(domain.clone()).await;
         if matches!(turn, Ok(false)) {
             // At the very first start the replica whose turn it is may not have written anything yet.
-            if self.refresh(domain).await.is_none() {
+            if self.refresh(domain).await.is_none() && self.is_due(domain, *every) {
                 self.read(domain).await;
             }
             return *every / 2;
         }
-        if self.is_due(domain) {
+        if self.is_due(domain, self.floor()) {
             self.read(domain).await;
         }
         if self.asked_in_vain(domain) {
@@ -218,7 +219,7 @@ impl SpaceCatalog {
             self.resign(domain).await;
             return *every;
         }
-        every.saturating_sub(clock.elapsed().saturating_sub(began)).max(self.floor() / 2)
+        every.saturating_sub(clock.elapsed().saturating_sub(began)).max(self.floor())
     }
 
     async fn resign(&self, domain: &DomainAlias) {
@@ -229,7 +230,7 @@ impl SpaceCatalog {
 
     /// Takes the newest listing that any replica wrote, if it is another than ours. Answers when the one that we then
     /// have was read; nothing if there is none, or Postgres is away.
-    async fn refresh(&self, domain: &DomainAlias) -> Option<Duration> {
+    async fn refresh(&self, domain: &DomainAlias) -> Option<time::Duration> {
         let Shared { clock, record, domains, .. } = &*self.shared;
         let shelf = domains.get(domain)?;
         let seen = lock(shelf).listing.as_ref().and_then(|listing| listing.written_at);
@@ -238,7 +239,7 @@ impl SpaceCatalog {
         if let Some(stored) = stored.ok()? {
             let (now, read_at) = (clock.elapsed(), clock.now());
             let StoredListing { spaces, written_at, age } = stored;
-            let (at, read_at) = (now.saturating_sub(age), read_at - age);
+            let (at, read_at) = (signed(now) - age, read_at - age);
             let listing = Listing { spaces: Arc::new(spaces), at, read_at, written_at: Some(written_at) };
             let mut shelf = lock(shelf);
             // One of our own may have come in between.
@@ -267,13 +268,13 @@ impl SpaceCatalog {
 
     /// The least time between two of our questions to AWS.
     fn floor(&self) -> Duration {
-        FLOOR.min(self.shared.every)
+        FLOOR.min(self.shared.every / 2)
     }
 
-    fn is_due(&self, domain: &DomainAlias) -> bool {
+    fn is_due(&self, domain: &DomainAlias, after: Duration) -> bool {
         let now = self.shared.clock.elapsed();
         let last = self.shared.domains.get(domain).and_then(|shelf| lock(shelf).last_asked);
-        last.is_none_or(|last| now.saturating_sub(last) >= self.floor())
+        last.is_none_or(|last| now.saturating_sub(last) >= after)
     }
 
     fn asked_in_vain(&self, domain: &DomainAlias) -> bool {
@@ -305,11 +306,12 @@ impl SpaceCatalog {
         shelf.last_asked = Some(at);
         match spaces {
             Ok(spaces) => {
+                let at = signed(at);
                 let listing = Listing { spaces: Arc::new(spaces), at, read_at, written_at: None };
                 self.put(domain, &mut shelf, listing);
             }
             Err(trouble) => {
-                let age_s = shelf.listing.as_ref().map(|listing| at.saturating_sub(listing.at).as_secs());
+                let age_s = shelf.listing.as_ref().map(|listing| (signed(at) - listing.at).whole_seconds());
                 warn!(domain = %domain, catalog.age_s = age_s, trouble = ?trouble, "catalogue not read");
                 shelf.trouble = Some(trouble);
             }
@@ -337,8 +339,12 @@ impl SpaceCatalog {
     }
 }
 
+fn signed(elapsed: Duration) -> time::Duration {
+    time::Duration::try_from(elapsed).unwrap_or(time::Duration::MAX)
+}
+
 fn measure_age(domain: &DomainAlias, listing: &Listing, now: Duration) {
-    let age = now.saturating_sub(listing.at).as_secs_f64();
+    let age = (signed(now) - listing.at).as_seconds_f64();
     metrics::gauge!(names::CATALOGUE_AGE_SECONDS, "domain" => domain.to_string()).set(age);
 }
 

@@ -23,7 +23,7 @@ const AGE: Duration = Duration::from_secs(60 * 60);
 const AGAIN: Duration = Duration::from_secs(5 * 60);
 /// Spaces in a round: half of what the service role may call by default in that time.
 const ROW: u16 = 10;
-/// How long the claim to the job lasts: longer than a round that AWS throttles.
+/// How long the claim to the job lasts: longer than a round.
 const LEASE_S: u32 = 120;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(20);
@@ -104,9 +104,10 @@ impl TagJob {
         let mut trouble = None;
         for space in self.store.due_tags(domain, self.clock.now() - AGE, ROW).await? {
             if let Err(error) = self.read_space(&space).await? {
-                let throttled = matches!(error, AwsError::Throttled(_));
+                // What is not about this one space would be no better at the next.
+                let about_it = matches!(error, AwsError::NotFound(_) | AwsError::Invalid(_));
                 trouble = Some(Trouble::Aws(space.name().to_string(), domain.clone(), error));
-                if throttled {
+                if !about_it {
                     break;
                 }
             }

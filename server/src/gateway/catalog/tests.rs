@@ -23,7 +23,7 @@ struct Postgres {
     /// Whether it is our turn.
     ours: AtomicBool,
     /// What another replica wrote, and when.
-    theirs: Mutex<Option<(Vec<Space>, Duration)>>,
+    theirs: Mutex<Option<(Vec<Space>, time::Duration)>>,
     resigned: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl Postgres {
     fn stored(&self, seen: Option<OffsetDateTime>) -> Option<StoredListing> {
         let (spaces, at) = lock(&self.theirs).clone()?;
         let written_at = OffsetDateTime::UNIX_EPOCH + at;
-        let age = self.clock.elapsed().saturating_sub(at);
+        let age = (signed(self.clock.elapsed()) - at).unsigned_abs();
         (seen != Some(written_at)).then_some(StoredListing { spaces, written_at, age })
     }
 
@@ -81,8 +81,13 @@ impl Scene {
 
     /// Another replica lists these now.
     fn theirs(&self, names: &[&str]) {
+        self.theirs_of(names, Duration::ZERO);
+    }
+
+    /// Another replica listed these so long ago.
+    fn theirs_of(&self, names: &[&str], age: Duration) {
         let spaces = names.iter().map(|name| space("lab", name, "alice")).collect();
-        *lock(&self.postgres.theirs) = Some((spaces, self.clock.elapsed()));
+        *lock(&self.postgres.theirs) = Some((spaces, signed(self.clock.elapsed()) - age));
     }
 
     /// Lets the catalogue go on by itself for a while.
@@ -219,14 +224,27 @@ async fn a_miss_takes_what_another_has_just_listed_and_asks_aws_when_it_is_old()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_listed_before_we_started_is_as_old_as_it_is() {
+    let scene = scene();
+    scene.postgres.ours.store(false, Ordering::Relaxed);
+    scene.theirs_of(&["one"], EVERY / 2);
+    scene.lists(&["one", "two"]);
+    scene.miss().await;
+    assert_eq!((scene.names().len(), scene.studio.count("list")), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nobody_has_listed_yet_each_asks_and_so_while_postgres_is_away() {
     let scene = scene();
     scene.postgres.ours.store(false, Ordering::Relaxed);
-    scene.runs_for(Duration::from_secs(2)).await;
-    assert_eq!(scene.studio.count("list"), 2);
+    let nothing = AwsError::Unreachable("cable".to_owned());
+    scene.studio.with(|state| state.failures.extend([("list", nothing.clone()), ("list", nothing)]));
+    scene.runs_for(EVERY * 3 / 4).await;
+    assert_eq!(scene.studio.count("list"), 2, "no more often than if it were our turn");
     scene.theirs(&["one"]);
+    scene.runs_for(Duration::from_secs(1)).await;
+    assert_eq!((scene.studio.count("list"), scene.names().len()), (2, 2));
     scene.postgres.up.store(false, Ordering::Relaxed);
-    scene.clock.sleep(FLOOR).await;
     scene.runs_for(Duration::from_secs(2)).await;
     assert_eq!(scene.studio.count("list"), 4);
 }
