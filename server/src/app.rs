@@ -4,6 +4,7 @@ pub mod audit;
 pub mod certificates;
 pub mod explain;
 pub mod grants;
+pub mod notify;
 mod operator;
 pub mod sessions;
 pub mod users;
@@ -38,6 +39,7 @@ use crate::identity::{self, Identity};
 use crate::jobs::lease::LeaseJob;
 use crate::jobs::profiles::ProfileJob;
 use crate::jobs::seal::SealJob;
+use crate::notify::{Notifier, Pace};
 use crate::ssh::Ssh;
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
@@ -110,6 +112,7 @@ struct Running {
     identity: Identity,
     store: Store,
     policy: watch::Sender<Arc<AccessPolicy>>,
+    notifier: Notifier,
     tracker: TaskTracker,
     /// No new connections.
     draining: CancellationToken,
@@ -185,6 +188,8 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let beside = gateway.clone();
     tracker.spawn(async move { beside.run().await });
 
+    let notifier = Notifier::new(&config.notify, Arc::clone(&clock), Pace::default())?;
+
     let ssh_listener = bind("ssh.listen", config.ssh.listen).await?;
     let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let (ssh_address, ops_address) = (ssh_listener.local_addr()?, ops_listener.local_addr()?);
@@ -237,6 +242,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         identity,
         store,
         policy,
+        notifier,
         tracker,
         draining,
         stopping,
@@ -278,6 +284,7 @@ impl Running {
         if tokio::time::timeout(STOPPING, self.tracker.wait()).await.is_err() {
             warn!(tasks = self.tracker.len(), "tasks did not end in time");
         }
+        self.notifier.stop().await;
         self.leased.cancel();
         self.leasing.wait().await;
         self.store.close().await;

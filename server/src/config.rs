@@ -22,6 +22,7 @@ pub mod approval;
 pub mod certificates;
 pub mod domains;
 mod fault;
+pub mod notify;
 pub mod parts;
 pub mod people;
 mod reader;
@@ -40,6 +41,7 @@ pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
+pub use self::notify::Notify;
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start};
 pub use self::people::{ConfiguredUser, UserKey};
 pub use self::secrets::{KeyFileError, SecretKey, Secrets};
@@ -94,6 +96,8 @@ pub struct Config {
     pub drain: Drain,
     /// Memory between client and space.
     pub flow: Flow,
+    /// Webhooks and e-mail.
+    pub notify: Notify,
     /// Logs.
     pub log: Log,
     /// Who there is and what they may: also what [`ConfigSource::people`] reads again.
@@ -253,6 +257,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         start: Start::read(root.section("start")),
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
+        notify: Notify::read(root.section("notify")),
         log: Log::read(root.section("log")),
         people: People { users, access, longest_grant, roles },
     };

@@ -11,6 +11,7 @@ mod doors;
 mod endings;
 mod flow;
 mod grants;
+mod notices;
 mod pages;
 mod people;
 mod provider;
