@@ -5,7 +5,9 @@ pub mod certificates;
 pub mod cost;
 pub mod explain;
 pub mod grants;
+mod idle;
 mod money;
+pub mod notify;
 mod operator;
 pub mod sessions;
 pub mod users;
@@ -41,6 +43,7 @@ use crate::jobs::lease::LeaseJob;
 use crate::jobs::profiles::ProfileJob;
 use crate::jobs::seal::SealJob;
 use crate::jobs::tags::TagJob;
+use crate::notify::{Notifier, Pace};
 use crate::ssh::Ssh;
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
@@ -113,6 +116,7 @@ struct Running {
     identity: Identity,
     store: Store,
     policy: watch::Sender<Arc<AccessPolicy>>,
+    notifier: Notifier,
     tracker: TaskTracker,
     /// No new connections.
     draining: CancellationToken,
@@ -182,7 +186,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let gateway = Gateway::new(Parts {
         replica,
         clock: Arc::clone(&clock),
-        control,
+        control: Arc::clone(&control),
         dial: Arc::new(aws),
         store: store.clone(),
         recorder: recorder.clone(),
@@ -196,11 +200,24 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let beside = gateway.clone();
     tracker.spawn(async move { beside.run().await });
 
+    let notifier = Notifier::new(&config.notify, Arc::clone(&clock), Pace::default())?;
     let ssh_listener = bind("ssh.listen", config.ssh.listen).await?;
     let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let (ssh_address, ops_address) = (ssh_listener.local_addr()?, ops_listener.local_addr()?);
     // With port 0 in the file, the port that people are told is the one that was got.
     let public_port = config.ssh.public_port.or_else(|| Some(ssh_address.port()));
+    let parts = idle::Parts {
+        config,
+        replica,
+        store: &store,
+        control,
+        eyes: Arc::new(gateway.clone()),
+        clock: &clock,
+        identity: &identity,
+        notifier: &notifier,
+        ssh_host: config.ssh.public_host.clone(),
+    };
+    gateway.set_idle(parts.start((&tracker, &stopping)));
     let ssh_settings = crate::config::Ssh { public_port, ..config.ssh.clone() };
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
@@ -248,6 +265,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         identity,
         store,
         policy,
+        notifier,
         tracker,
         draining,
         stopping,
@@ -289,6 +307,7 @@ impl Running {
         if tokio::time::timeout(STOPPING, self.tracker.wait()).await.is_err() {
             warn!(tasks = self.tracker.len(), "tasks did not end in time");
         }
+        self.notifier.stop().await;
         self.leased.cancel();
         self.leasing.wait().await;
         self.store.close().await;

@@ -23,8 +23,9 @@ pub mod certificates;
 pub mod cost;
 pub mod domains;
 mod fault;
-pub mod parts;
 mod idle;
+pub mod notify;
+pub mod parts;
 pub mod people;
 mod reader;
 pub mod secrets;
@@ -41,9 +42,10 @@ use toml::{Table, Value};
 pub use self::approval::Approval;
 pub use self::certificates::{Certificates, Principals, TrustedCa};
 pub use self::cost::Costs;
-pub use self::idle::IdleSettings;
 pub use self::domains::Domain;
 pub use self::fault::{ConfigError, Fault, FaultList};
+pub use self::idle::IdleSettings;
+pub use self::notify::Notify;
 pub use self::parts::{Database, Drain, Flow, Links, Log, LogFormat, Ops, Ssh, Start, Watch};
 pub use self::people::{ConfiguredUser, UserKey};
 pub use self::secrets::{KeyFileError, SecretKey, Secrets};
@@ -104,6 +106,8 @@ pub struct Config {
     pub drain: Drain,
     /// Memory between client and space.
     pub flow: Flow,
+    /// Webhooks and e-mail.
+    pub notify: Notify,
     /// Logs.
     pub log: Log,
     /// Who there is and what they may: also what [`ConfigSource::people`] reads again.
@@ -268,6 +272,7 @@ fn read(table: Table, faults: &Faults) -> Config {
         idle,
         drain: Drain::read(root.section("drain")),
         flow: Flow::read(root.section("flow")),
+        notify: Notify::read(root.section("notify")),
         log: Log::read(root.section("log")),
         people: People { users, access, longest_grant, roles },
     };

@@ -17,6 +17,7 @@ mod clock;
 mod control;
 mod drain;
 mod errors;
+mod eyes;
 #[cfg(test)]
 mod fakes;
 mod find;
@@ -40,8 +41,8 @@ mod start;
 mod streams;
 mod want;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -147,6 +148,8 @@ struct Inner {
     tracker: TaskTracker,
     stop: CancellationToken,
     draining: AtomicBool,
+    /// Idleness, which needs the gateway's eyes and so comes after it.
+    idle: OnceLock<idle::Idle>,
     /// What sessions are told at a drain, also those that come while it begins.
     notice: watch::Sender<Option<Notice>>,
 }
@@ -184,9 +187,15 @@ impl Gateway {
                 tracker,
                 stop,
                 draining: AtomicBool::new(false),
+                idle: OnceLock::new(),
                 notice: watch::Sender::new(None),
             }),
         }
+    }
+
+    /// Gives it idleness. Once.
+    pub fn set_idle(&self, idle: idle::Idle) {
+        let _ = self.inner.idle.set(idle);
     }
 
     /// Whether every domain's spaces have been listed at least once.

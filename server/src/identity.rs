@@ -44,6 +44,7 @@ use self::people::{People, Rows, rules, with_rows};
 use self::providers::Providers;
 use crate::config::{self, ConfiguredUser, Domain, Provider, Web};
 use crate::domain::access;
+use crate::domain::email::EmailAddress;
 use crate::domain::ids::{DomainAlias, ReplicaId, UserId};
 use crate::domain::ownership::Ownership;
 use crate::domain::ports::Clock;
@@ -193,6 +194,12 @@ impl Identity {
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<Arc<User>> {
         self.inner.people.borrow().by_id(id)
+    }
+
+    /// Where a person gets mail: an address that their provider has verified; nothing for who is suspended or sent away.
+    #[must_use]
+    pub fn address(&self, id: UserId) -> Option<EmailAddress> {
+        self.inner.people.borrow().address(id).cloned()
     }
 
     /// Whether somebody vouches for a person now, and nobody keeps them out.

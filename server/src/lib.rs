@@ -14,6 +14,7 @@ pub mod domain;
 pub mod gateway;
 pub mod identity;
 pub mod jobs;
+pub mod notify;
 pub mod ssh;
 pub mod store;
 pub mod telemetry;

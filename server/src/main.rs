@@ -1,5 +1,5 @@
-//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `cost`, `audit` and `certificate` for
-//! operators.
+//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `cost`, `audit`, `certificate` and
+//! `notify` for operators.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +80,17 @@ enum Command {
         #[command(subcommand)]
         command: CertificateCommand,
     },
+    /// Webhooks and e-mail; needs the server's configuration.
+    Notify {
+        #[command(subcommand)]
+        command: NotifyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum NotifyCommand {
+    /// Send a test through every channel, mail to the admins; exits 1 if one was not taken.
+    Test,
 }
 
 #[derive(clap::Args)]
@@ -318,6 +329,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             CertificateCommand::Issue { user, key } => app::certificates::issue(source?, &user, &key).await?,
             CertificateCommand::Authority => app::certificates::authority(source?).await?,
         },
+        Command::Notify { command: NotifyCommand::Test } => {
+            return Ok(done(app::notify::test(&source?).await?));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

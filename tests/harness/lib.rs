@@ -10,6 +10,8 @@ pub mod carrier;
 pub mod client;
 pub mod form;
 pub mod gateway;
+pub mod hook;
+pub mod mail;
 pub mod noise;
 pub mod provider;
 pub mod proxy;

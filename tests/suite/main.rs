@@ -12,6 +12,7 @@ mod endings;
 mod flow;
 mod grants;
 mod money;
+mod notices;
 mod pages;
 mod people;
 mod provider;

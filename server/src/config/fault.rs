@@ -72,6 +72,19 @@ pub enum ConfigError {
     Faults(FaultList),
 }
 
+/// What `[notify]` has beside addresses of webhooks, secrets and passwords.
+const HARMLESS_IN_NOTIFY: [&str; 9] = [
+    "_file",
+    ".form",
+    ".events",
+    ".email.host",
+    ".email.port",
+    ".email.tls",
+    ".email.from",
+    ".email.user",
+    ".email.admins",
+];
+
 /// Collects faults while a configuration is read.
 #[derive(Default)]
 pub(super) struct Faults {
@@ -142,5 +155,7 @@ impl Faults {
 /// Whether what stands here, or a misspelt neighbour of it, could be a key or a password.
 fn is_secret(place: &str) -> bool {
     let harmless = ["secrets.key_file", "database.postgres_bin"];
-    !harmless.contains(&place) && (place.starts_with("secrets") || place.starts_with("database"))
+    // A webhook's address is the right to write there.
+    let in_notify = place.starts_with("notify") && !HARMLESS_IN_NOTIFY.iter().any(|key| place.contains(key));
+    in_notify || !harmless.contains(&place) && (place.starts_with("secrets") || place.starts_with("database"))
 }

@@ -93,10 +93,10 @@ fn read_scope(section: &mut Section<'_>, domains: &[Domain]) -> Option<Scope> {
     let alias = "write the alias of one of [[domains]]";
     let domain: Option<DomainAlias> = section.parsed("domain", alias);
     let space: Option<SpaceName> = section.parsed("space", "write the name of a space of `domain`");
-    let group: Option<GroupName> =
-        section.parsed("group", "write PROVIDER/GROUP, such as \"okta/research\"");
+    let group: Option<GroupName> = section.parsed("group", "write PROVIDER/GROUP, such as \"okta/research\"");
     let tag = section.text("tag", "write KEY=VALUE");
-    if let Some(domain) = domain.as_ref().filter(|alias| !domains.iter().any(|known| known.alias == **alias)) {
+    if let Some(domain) = domain.as_ref().filter(|alias| !domains.iter().any(|known| known.alias == **alias))
+    {
         section.fault("domain", Some(domain.as_str()), "there is no such domain", alias);
     }
     let tag = tag.and_then(|tag| {

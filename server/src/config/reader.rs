@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use toml::{Table, Value};
 
 use super::fault::Faults;
@@ -192,6 +193,31 @@ impl<'f> Section<'f> {
             },
             |(_, meaning)| *meaning,
         )
+    }
+
+    /// A secret at one key, or in a file that the other names. `what` it is: `the client's secret`.
+    pub(super) fn secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        what: &str,
+    ) -> Option<SecretString> {
+        let instead = format!("write the path of a file that holds {what}");
+        let given = self.text(key, &format!("write {what}"));
+        let Some(path) = self.text(file_key, &instead) else { return given.map(SecretString::from) };
+        if given.is_some() {
+            self.fault(file_key, Some(&path), format!("{key} is there too"), "keep one of them");
+            return None;
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Some(SecretString::from(text.trim().to_owned())),
+            Ok(_) => self.fault(file_key, Some(&path), "the file is empty", instead),
+            Err(error) => {
+                let instead = "write the path of a file that can be read";
+                self.fault(file_key, Some(&path), error.to_string(), instead);
+            }
+        }
+        None
     }
 
     /// What stands at a key, whatever its type.

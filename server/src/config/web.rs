@@ -86,7 +86,7 @@ impl FromStr for PublicUrl {
 }
 
 /// `https`, or `http` on loopback.
-fn secure(text: &str) -> Result<Url, String> {
+pub(super) fn secure(text: &str) -> Result<Url, String> {
     let url: Url = text.parse().map_err(|error| format!("it is not an address: {error}"))?;
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -216,22 +216,7 @@ fn read_provider(mut section: Section<'_>) -> Option<Provider> {
     let name = section.text("name", "write what the sign-in page calls it");
     let issuer = section.required("issuer", "write the issuer, such as https://company.okta.com");
     let client_id: Option<String> = section.required("client_id", "write the client's identifier");
-    let secret = section.text("client_secret", "write the client's secret");
-    let file = section.text("client_secret_file", "write the path of a file that holds the client's secret");
-    let client_secret = match (secret, file) {
-        (Some(_), Some(file)) => {
-            section.fault(
-                "client_secret_file",
-                Some(&file),
-                "client_secret is there too",
-                "keep one of them",
-            );
-            None
-        }
-        (Some(secret), None) => Some(SecretString::from(secret)),
-        (None, Some(path)) => read_secret(&section, &path),
-        (None, None) => None,
-    };
+    let client_secret = section.secret("client_secret", "client_secret_file", "the client's secret");
     let scopes = section.list("scopes", "write a scope such as \"groups\"");
     let required = section.list("required_groups", "write a group as the provider names it");
     let groups_claim = section.text("groups_claim", "write the name of a claim");
@@ -250,22 +235,6 @@ fn read_provider(mut section: Section<'_>) -> Option<Provider> {
         required_groups: required.into_iter().collect(),
         login_age,
     })
-}
-
-fn read_secret(section: &Section<'_>, path: &str) -> Option<SecretString> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => Some(SecretString::from(text.trim().to_owned())),
-        Ok(_) => {
-            let instead = "write the path of a file that holds the client's secret";
-            section.fault("client_secret_file", Some(path), "the file is empty", instead);
-            None
-        }
-        Err(error) => {
-            let instead = "write the path of a file that can be read";
-            section.fault("client_secret_file", Some(path), error.to_string(), instead);
-            None
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actor::Actor;
+use super::email::EmailAddress;
 use super::ending::StreamEnd;
 use super::idle::{Calm, Ground, Inside, NoLook, Trigger};
 use super::ids::{DomainAlias, GroupName, InstanceType, Region, UserId, UserProfileName};
+use super::notice::Notice;
 use super::price::PriceList;
 use super::role::{NoToken, RoleError};
 use super::run::{OpenRun, Tags};
@@ -30,6 +32,13 @@ pub trait Clock: Send + Sync + 'static {
     fn elapsed(&self) -> Duration;
     /// Waits.
     async fn sleep(&self, duration: Duration);
+}
+
+/// People outside terminals.
+pub trait Notify: Send + Sync + 'static {
+    /// Tells them: every webhook that wants the notice and, by mail, whoever of `to` and the admins it is for. Never
+    /// waits and never fails: what cannot be delivered is logged and counted.
+    fn tell(&self, notice: &Notice, to: &[EmailAddress]);
 }
 
 /// What people become AWS roles with, as known now.

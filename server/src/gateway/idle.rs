@@ -18,8 +18,8 @@ use tokio::sync::watch;
 pub use ask::{Ended, Status, Stopping, Up};
 
 use super::lock::lock;
-use crate::domain::ids::{GroupName, ReplicaId};
 use crate::domain::idle::{Policies, Rule, Subject};
+use crate::domain::ids::{GroupName, ReplicaId};
 use crate::domain::ports::{Clock, Eyes, SpaceControl, Tell};
 use crate::domain::run::OpenRun;
 use crate::domain::user::{Profile, Users};
@@ -74,7 +74,8 @@ impl Idle {
         let (wall, run) = (self.parts().clock.now(), self.parts().clock.elapsed());
         let before = lock(&self.0.last).replace((wall, run));
         let steady = before.is_none_or(|(last_wall, last_run)| {
-            let expected = time::Duration::try_from(run.saturating_sub(last_run)).unwrap_or(time::Duration::MAX);
+            let expected =
+                time::Duration::try_from(run.saturating_sub(last_run)).unwrap_or(time::Duration::MAX);
             ((wall - last_wall) - expected).abs() <= JUMP
         });
         (wall, steady)
@@ -83,8 +84,11 @@ impl Idle {
     /// The policy of a run's space.
     #[must_use]
     pub fn rule(&self, run: &OpenRun) -> Rule {
-        let (policies, groups, tags) =
-            (self.parts().policies.borrow().clone(), self.owners_groups(run), run.tags.clone().unwrap_or_default());
+        let (policies, groups, tags) = (
+            self.parts().policies.borrow().clone(),
+            self.owners_groups(run),
+            run.tags.clone().unwrap_or_default(),
+        );
         let space = &run.space;
         let subject = Subject { domain: &space.domain, space: space.name(), groups: &groups, tags: &tags };
         policies.of(&subject).clone()

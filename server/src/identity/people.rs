@@ -1,5 +1,8 @@
 //! The users in force, by key and by row: from the configuration file and from sign-ins.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -11,11 +14,12 @@ use tracing::warn;
 use super::directory::{Directory, Entry};
 use crate::config::people::LOCAL;
 use crate::config::{self, ConfiguredUser, Domain};
+use crate::domain::email::EmailAddress;
 use crate::domain::grant::HeldGrant;
 use crate::domain::ids::{DomainAlias, UserId, UserName};
 use crate::domain::ownership::{Claims, NoProfile, Ownership, Person, SsoUsers, assign};
 use crate::domain::ports::Clock;
-use crate::domain::user::{Profile, Roles, User, Users};
+use crate::domain::user::{Profile, Roles, Standing, User, Users};
 use crate::store::people::{KnownKey, KnownPerson};
 use crate::store::suspensions::Suspension;
 use crate::store::{Store, StoreError};
@@ -73,6 +77,8 @@ pub(super) struct People {
     by_key: HashMap<KeyData, Held>,
     by_id: Arc<Users>,
     directory: Arc<Directory>,
+    /// Addresses that a provider has verified.
+    addresses: HashMap<UserId, EmailAddress>,
 }
 
 #[derive(Debug)]
@@ -120,7 +126,9 @@ impl People {
             }
         }
         let directory = Arc::new(directory(listed, rows, &by_id));
-        Self { by_key, by_id: Arc::new(by_id), directory }
+        let address = |p: &KnownPerson| Some((p.id, p.email.as_deref()?.parse().ok()?));
+        let addresses = known.iter().filter_map(address).collect();
+        Self { by_key, by_id: Arc::new(by_id), directory, addresses }
     }
 
     /// Everybody as admins see them.
@@ -145,6 +153,13 @@ impl People {
 
     pub(super) fn by_id(&self, id: UserId) -> Option<Arc<User>> {
         self.by_id.get(&id).cloned()
+    }
+
+    /// Where a person gets mail, if a provider has verified it. Who is suspended or was sent away gets none.
+    pub(super) fn address(&self, id: UserId) -> Option<&EmailAddress> {
+        let user = self.by_id.get(&id)?;
+        let gone = user.suspended || matches!(user.standing, Standing::Withdrawn { .. });
+        self.addresses.get(&id).filter(|_| !gone)
     }
 
     pub(super) fn everybody(&self) -> Arc<Users> {
@@ -241,155 +256,4 @@ fn profiles(
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use time::macros::datetime;
-
-    use super::*;
-    use crate::domain::grant::Grant;
-    use crate::domain::ids::{GrantId, KeyId};
-    use crate::domain::ownership::Rule;
-    use crate::domain::user::{Role, Standing};
-
-    const ONE: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti laptop";
-    const TWO: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ desk";
-    const NOW: OffsetDateTime = datetime!(2026-11-26 12:00 UTC);
-
-    fn listed(name: &str, keys: &[&str]) -> (UserId, ConfiguredUser) {
-        let person = ConfiguredUser {
-            name: name.parse().unwrap(),
-            subject: name.to_owned(),
-            keys: keys.iter().map(|key| key.parse().unwrap()).collect(),
-            groups: BTreeSet::new(),
-            profiles: BTreeSet::new(),
-            role: Role::User,
-            suspended: false,
-        };
-        (UserId::generate(), person)
-    }
-
-    fn known(name: &str) -> KnownPerson {
-        KnownPerson {
-            id: UserId::generate(),
-            provider: "okta".to_owned(),
-            subject: name.to_owned(),
-            name: name.to_owned(),
-            email: None,
-            groups: vec!["ml".to_owned(), "a\nb".to_owned()],
-            standing: Standing::Until(NOW),
-        }
-    }
-
-    fn key(user: UserId, public_key: &str, expires_at: Option<OffsetDateTime>) -> KnownKey {
-        KnownKey {
-            id: KeyId::generate(),
-            user,
-            public_key: public_key.to_owned(),
-            fingerprint: String::new(),
-            name: String::new(),
-            added_at: NOW,
-            added_from: String::new(),
-            expires_at,
-        }
-    }
-
-    fn rows(known: Vec<KnownPerson>, keys: Vec<KnownKey>) -> Rows {
-        Rows { known, keys, ..Rows::default() }
-    }
-
-    fn none() -> Rows {
-        Rows::default()
-    }
-
-    fn offered(text: &str) -> PublicKey {
-        PublicKey::from_openssh(text).unwrap()
-    }
-
-    #[test]
-    fn a_key_finds_its_user_whatever_its_comment() {
-        let people =
-            People::of(&[listed("alice", &[ONE]), listed("bo", &[TWO])], (&Roles::default(), &[]), &none());
-        let alice = people.by_key(&offered(ONE.trim_end_matches(" laptop")), NOW).unwrap();
-        assert_eq!(alice.name.as_str(), "alice");
-        assert_eq!(people.by_id(alice.id).unwrap(), alice);
-    }
-
-    #[test]
-    fn an_unlisted_key_finds_nobody() {
-        let people = People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &none());
-        assert_eq!(people.by_key(&offered(TWO), NOW), None);
-    }
-
-    #[test]
-    fn an_added_key_counts_until_it_lapses_and_groups_carry_their_provider() {
-        let anna = known("anna");
-        let keys = vec![key(anna.id, ONE, Some(NOW))];
-        let roles = Roles { admin: ["okta/ml".parse().unwrap()].into(), ..Roles::default() };
-        let people = People::of(&[], (&roles, &[]), &rows(vec![anna], keys));
-        let user = people.by_key(&offered(ONE), NOW - time::Duration::SECOND).unwrap();
-        assert_eq!(user.role, Role::Admin);
-        assert_eq!(user.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["okta/ml"]);
-        assert_eq!(people.by_key(&offered(ONE), NOW), None);
-        assert_eq!(people.owner(&offered(ONE)).unwrap().id, user.id, "who is in stays in");
-    }
-
-    #[test]
-    fn a_rule_gives_profiles_to_people_of_its_provider_and_never_what_the_file_gave_away() {
-        let rule =
-            Ownership { provider: "okta".parse().unwrap(), profile: Rule::Named("{name}".parse().unwrap()) };
-        let rules = [("main".parse().unwrap(), rule)];
-        let (anna, bo) = (known("anna"), known("bo"));
-        let mut alice = listed("alice", &[]);
-        alice.1.profiles = ["main/bo".parse().unwrap()].into();
-        let ids = [anna.id, bo.id];
-        let people = People::of(&[alice], (&Roles::default(), &rules), &rows(vec![anna, bo], vec![]));
-        let profiles = ids
-            .map(|id| people.by_id(id).unwrap().profiles.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(profiles, [vec!["main/anna".to_owned()], vec![]]);
-    }
-
-    #[test]
-    fn the_files_word_about_a_key_stands() {
-        let anna = known("anna");
-        let keys = vec![key(anna.id, ONE, None)];
-        let people =
-            People::of(&[listed("alice", &[ONE])], (&Roles::default(), &[]), &rows(vec![anna], keys));
-        assert_eq!(people.by_key(&offered(ONE), NOW).unwrap().name.as_str(), "alice");
-    }
-
-    #[test]
-    fn suspensions_and_grants_are_those_of_the_row_and_the_files_word_stays() {
-        let (anna, alice) = (known("anna"), listed("alice", &[ONE]));
-        let mut carl = listed("carl", &[]);
-        carl.1.suspended = true;
-        let grant = Grant {
-            domain: "main".parse().unwrap(),
-            space: "demo".parse().unwrap(),
-            until: NOW,
-            reason: "on call".to_owned(),
-        };
-        let held = HeldGrant { id: GrantId::generate(), grant };
-        let suspension = Suspension { at: NOW, by: "ada".to_owned(), reason: "laptop lost".to_owned() };
-        let (anna_id, alice_id, carl_id) = (anna.id, alice.0, carl.0);
-        let rows = Rows {
-            suspended: [(alice_id, suspension.clone())].into(),
-            grants: [anna_id, alice_id].map(|id| (id, vec![held.clone()])).into(),
-            ..rows(vec![anna], vec![key(anna_id, TWO, None)])
-        };
-        let people = People::of(&[alice, carl], (&Roles::default(), &[]), &rows);
-        let seen = |id| people.by_id(id).map(|user| (user.suspended, user.grants.len())).unwrap();
-        assert_eq!([seen(anna_id), seen(alice_id), seen(carl_id)], [(false, 1), (true, 1), (true, 0)]);
-        let directory = people.directory();
-        let shown = |entry: &Entry| (entry.written(), entry.listed_keys.len(), entry.added_keys);
-        let all: Vec<_> = directory.entries().iter().map(shown).collect();
-        let expected = [("local/alice", 1, 0), ("okta/anna", 0, 1), ("local/carl", 0, 0)];
-        assert_eq!(all, expected.map(|(name, listed, added)| (name.to_owned(), listed, added)));
-        assert_eq!(directory.entry(alice_id).unwrap().suspension, Some(suspension));
-        assert_eq!(directory.entry(carl_id).unwrap().suspension, None, "the file's suspension has no row");
-    }
 }

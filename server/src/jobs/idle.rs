@@ -47,7 +47,8 @@ impl IdleJob {
         let (mut well, mut passed, mut forgot) = (true, None::<Duration>, None::<Duration>);
         loop {
             let now = self.clock.elapsed();
-            let due = |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
+            let due =
+                |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
             if self.lead.held().await {
                 let done = if due(passed, self.every) {
                     // Counted from its beginning, so that looks keep their distance however long one takes.
@@ -62,7 +63,10 @@ impl IdleJob {
                 }
                 match (&done, well) {
                     (Err(error), true) => {
-                        warn!(error = error as &dyn Error, "spaces cannot be judged: nothing is stopped for idleness");
+                        warn!(
+                            error = error as &dyn Error,
+                            "spaces cannot be judged: nothing is stopped for idleness"
+                        );
                     }
                     (Ok(()), false) => info!("spaces are judged again"),
                     _ => {}

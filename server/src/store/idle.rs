@@ -237,8 +237,15 @@ impl Store {
         }
         let kind = if until.is_some() { "space.held" } else { "space.released" };
         let until = until.map(|until| until.unix_timestamp());
-        audit_about(&mut tx, change, Some(space), kind, Some(true), json!({ "until": until, "reason": reason }))
-            .await?;
+        audit_about(
+            &mut tx,
+            change,
+            Some(space),
+            kind,
+            Some(true),
+            json!({ "until": until, "reason": reason }),
+        )
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -253,5 +260,10 @@ fn understood<T: DeserializeOwned>(run: RunId, value: Value) -> Option<T> {
 }
 impl Store {
     /// TEMPORARY
-    pub async fn outside_of(&self, _: &[SpaceId]) -> Result<HashMap<SpaceId, crate::domain::idle::Outside>, StoreError> { Ok(HashMap::new()) }
+    pub async fn outside_of(
+        &self,
+        _: &[SpaceId],
+    ) -> Result<HashMap<SpaceId, crate::domain::idle::Outside>, StoreError> {
+        Ok(HashMap::new())
+    }
 }

@@ -35,6 +35,7 @@ const CAPS: &[(&str, Level)] = &[
     ("aws_", Level::INFO),
     ("h2", Level::INFO),
     ("hyper", Level::INFO),
+    ("lettre", Level::INFO),
     ("reqwest", Level::INFO),
     ("rustls", Level::INFO),
     ("tokio_tungstenite", Level::INFO),

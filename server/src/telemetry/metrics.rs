@@ -56,6 +56,8 @@ pub const SPOOL_BYTES: &str = "spaceport_spool_bytes";
 pub const CHANGES_DROPPED: &str = "spaceport_changes_dropped_total";
 /// Changes that Postgres refuses and that were set aside for a person to look at.
 pub const CHANGES_SET_ASIDE: &str = "spaceport_changes_set_aside_total";
+/// Notices to people outside terminals, by `channel` (`slack`, `signed`, `email`) and `outcome`.
+pub const NOTICES: &str = "spaceport_notices_total";
 /// Whether the process drains: 1 or 0.
 pub const DRAINING: &str = "spaceport_draining";
 /// Always 1, with the `version`.
@@ -92,6 +94,7 @@ const DESCRIPTIONS: &[(&str, Kind, Unit, &str)] = &[
     (SPOOL_BYTES, Kind::Gauge, Unit::Bytes, "Changes that wait on disk for Postgres"),
     (CHANGES_DROPPED, Kind::Counter, Unit::Count, "Changes lost because the spool was full or failed"),
     (CHANGES_SET_ASIDE, Kind::Counter, Unit::Count, "Changes set aside because Postgres refuses them"),
+    (NOTICES, Kind::Counter, Unit::Count, "Notices to people outside terminals"),
     (DRAINING, Kind::Gauge, Unit::Count, "Whether the process drains"),
     (BUILD, Kind::Gauge, Unit::Count, "The version that runs"),
 ];

@@ -116,12 +116,7 @@ impl Idle {
         Ok(None)
     }
 
-    async fn warn(
-        &self,
-        state: &State,
-        trigger: Trigger,
-        stop_at: OffsetDateTime,
-    ) -> Result<(), StoreError> {
+    async fn warn(&self, state: &State, trigger: Trigger, stop_at: OffsetDateTime) -> Result<(), StoreError> {
         self.begin_stop(state, &trigger, stop_at).await?;
         let now = self.parts().clock.now();
         let grounds = grounds(now, &state.rule.policy, &state.judgement.known);
@@ -155,8 +150,11 @@ impl Idle {
         state: &mut State,
         lock: &mut Option<Lock>,
     ) -> Result<Option<Input>, StoreError> {
-        let unclear = || Verdict::Unknown { because: Doubt::Unsure("the last check could not be made".to_owned()) };
-        if let Phase::Checking { trigger: trigger @ Trigger::Person { .. }, .. } = state.judgement.stopper.phase() {
+        let unclear =
+            || Verdict::Unknown { because: Doubt::Unsure("the last check could not be made".to_owned()) };
+        if let Phase::Checking { trigger: trigger @ Trigger::Person { .. }, .. } =
+            state.judgement.stopper.phase()
+        {
             self.begin_stop(state, trigger, self.parts().clock.now()).await?;
         }
         if lock.is_none() {

@@ -9,11 +9,13 @@ use tracing::warn;
 
 use super::Idle;
 use super::carry::State;
-use crate::domain::idle::{Because, Command, Doubt, Evidence, Inside, Input, Known, NoLook, Run, Sign, Stopper, Verdict, judge};
+use crate::domain::cost::SpellKind;
+use crate::domain::idle::{
+    Because, Command, Doubt, Evidence, Input, Inside, Known, NoLook, Run, Sign, Stopper, Verdict, judge,
+};
 use crate::domain::ids::{RunId, SpaceId};
 use crate::domain::run::OpenRun;
 use crate::domain::space::Space;
-use crate::domain::cost::SpellKind;
 use crate::gateway::clock::within;
 use crate::store::StoreError;
 use crate::store::idle::Judgement;
@@ -64,19 +66,19 @@ impl Idle {
         let runs: Vec<OpenRun> = runs.into_iter().filter(|run| waking.contains(&run.run)).collect();
         let states = self.states(runs).await?;
         stream::iter(states)
-            .for_each_concurrent(STOPS, |mut state| async move { self.take(&mut state, Input::Time, None).await })
+            .for_each_concurrent(
+                STOPS,
+                |mut state| async move { self.take(&mut state, Input::Time, None).await },
+            )
             .await;
         Ok(())
     }
 
     /// Looks at runs, judges them, and writes that down. Answers what is to be done now, for those whose row nobody
     /// else has written meanwhile.
-    async fn judged(
-        &self,
-        runs: Vec<OpenRun>,
-    ) -> Result<Vec<(State, Vec<Command>)>, StoreError> {
-        let looked: HashMap<RunId, Result<Inside, NoLook>> = stream::iter(&runs)
-            .map(|run| async move { (run.run, self.look_inside(run).await) })
+    async fn judged(&self, runs: Vec<OpenRun>) -> Result<Vec<(State, Vec<Command>)>, StoreError> {
+        let looked: HashMap<RunId, Result<Inside, NoLook>> = stream::iter(runs.clone())
+            .map(|run| async move { (run.run, self.look_inside(&run).await) })
             .buffer_unordered(LOOKS)
             .collect()
             .await;
@@ -88,8 +90,7 @@ impl Idle {
             due.push(commands);
         }
         let judgements: Vec<Judgement> = states.iter().map(|state| state.judgement.clone()).collect();
-        let looks: Vec<(RunId, Evidence)> =
-            states.iter().map(|state| state.run.run).zip(looks).collect();
+        let looks: Vec<(RunId, Evidence)> = states.iter().map(|state| state.run.run).zip(looks).collect();
         let written = self.parts().store.write_judgements(&judgements, &looks).await?;
         let mut kept = Vec::new();
         for (mut state, commands) in states.into_iter().zip(due) {
@@ -146,18 +147,15 @@ impl Idle {
             at: now,
             steady,
             outside: outside.remove(&state.run.space.id).unwrap_or_default(),
-            inside: looked.remove(&state.run.run).unwrap_or_else(|| {
-                Err(NoLook { why: "nobody looked inside".to_owned(), not_set_up: false })
-            }),
+            inside: looked
+                .remove(&state.run.run)
+                .unwrap_or_else(|| Err(NoLook { why: "nobody looked inside".to_owned(), not_set_up: false })),
             hold: holds.remove(&state.run.space.id),
         });
         Ok(evidence.collect())
     }
 
-    async fn write_spells(
-        &self,
-        states: &[(State, Vec<Command>)],
-    ) -> Result<(), StoreError> {
+    async fn write_spells(&self, states: &[(State, Vec<Command>)]) -> Result<(), StoreError> {
         for (state, _) in states {
             let Judgement { run, judged_at, known, verdict, .. } = &state.judgement;
             let kind = match verdict {

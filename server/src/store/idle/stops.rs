@@ -117,15 +117,16 @@ impl Store {
         .await?;
         Ok(row.map(|row| {
             let run = RunId::from(row.id);
-            let stop = row.trigger.zip(row.policy).zip(row.stopped_at).and_then(|((trigger, policy), ended_at)| {
-                Some(PastStop {
-                    trigger: understood(run, trigger)?,
-                    policy,
-                    dry_run: row.dry_run.unwrap_or(false),
-                    ended_at,
-                    evidence: row.evidence.and_then(|evidence| understood(run, evidence)),
-                })
-            });
+            let stop =
+                row.trigger.zip(row.policy).zip(row.stopped_at).and_then(|((trigger, policy), ended_at)| {
+                    Some(PastStop {
+                        trigger: understood(run, trigger)?,
+                        policy,
+                        dry_run: row.dry_run.unwrap_or(false),
+                        ended_at,
+                        evidence: row.evidence.and_then(|evidence| understood(run, evidence)),
+                    })
+                });
             (run, row.ended_at, stop)
         }))
     }
