@@ -32,6 +32,7 @@ ALWAYS = {
     "AssumeRole": ["Credentials", "AssumedRoleUser"],
     "GetCallerIdentity": ["UserId", "Account", "Arn"],
     "ResumeSession": ["SessionId"],
+    "GetProducts": ["FormatVersion", "PriceList"],
 }
 
 

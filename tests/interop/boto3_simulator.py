@@ -41,7 +41,7 @@ class Simulator:
         self.account, self.region = self.ready["account"], self.ready["region"]
         self.domain = self.ready["domain"]
         self.faults, self.answers = [], 0
-        self.models = {name: aws_model.service_model(name) for name in ("sagemaker", "sts", "ssm")}
+        self.models = {name: aws_model.service_model(name) for name in ("sagemaker", "sts", "ssm", "pricing")}
 
     def close(self):
         self.process.terminate()
@@ -161,6 +161,25 @@ def drive_reads(simulator):
     tags = sagemaker.list_tags(ResourceArn=simulator.arn("space", "demo"))["Tags"]
     simulator.expect("tags", tags, [{"Key": "gw-owner", "Value": "alice"}])
     sagemaker.add_tags(ResourceArn=simulator.arn("space", "team"), Tags=[{"Key": "gw-owner", "Value": "bo"}])
+
+
+def drive_prices(simulator):
+    pricing = simulator.client("pricing", region="us-east-1")
+    wanted = {"regionCode": simulator.region, "platoinstancetype": "Studio-JupyterLab"}
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    question = {"ServiceCode": "AmazonSageMaker", "Filters": filters, "FormatVersion": "aws_v1"}
+    for page_size in (7, 100):
+        pages = pricing.get_paginator("get_products").paginate(PaginationConfig={"PageSize": page_size}, **question)
+        rows = [json.loads(row) for page in pages for row in page["PriceList"]]
+        simulator.expect("prices", len(rows), 25)
+        for row in rows:
+            found = {name: row["product"]["attributes"][name] for name in wanted}
+            simulator.expect("attributes", found, wanted)
+    refused = simulator.refused
+    refused("InvalidParameterException", pricing.get_products, ServiceCode="SageMaker")
+    refused("ValidationException", pricing.get_products)
+    refused("InvalidNextTokenException", pricing.get_products, NextToken="made up", **question)
+    refused("InvalidSignatureException", simulator.client("pricing").get_products, **question)
 
 
 def drive_refusals(simulator):
@@ -379,7 +398,7 @@ def drive_streams(simulator):
 
 
 PARTS = (
-    drive_reads, drive_refusals, drive_forgeries, drive_sts, drive_web_identity, drive_app, drive_sessions, drive_streams, drive_spaces,
+    drive_reads, drive_prices, drive_refusals, drive_forgeries, drive_sts, drive_web_identity, drive_app, drive_sessions, drive_streams, drive_spaces,
 )
 
 

@@ -3,13 +3,12 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use time::Date;
-use time::format_description::well_known::Iso8601;
 
 use super::operator::{Desk, now};
 use crate::config::ConfigSource;
 pub use crate::domain::cost::By;
 use crate::domain::cost::{Cost, Line, Payers, grouped};
-use crate::domain::day::first_of_month;
+use crate::domain::day::{first_of_month, written_day};
 use crate::domain::money::Money;
 use crate::domain::user::Users;
 use crate::store::cost::Whose;
@@ -46,7 +45,7 @@ pub struct Asked {
 /// # Errors
 /// When it is none.
 pub fn day(text: &str) -> Result<Date, String> {
-    Date::parse(text, &Iso8601::DATE).map_err(|_| "write a day such as 2026-11-26".to_owned())
+    written_day(text).ok_or_else(|| "write a day such as 2026-11-26".to_owned())
 }
 
 /// Prints costs.

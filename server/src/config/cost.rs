@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
-use time::format_description::well_known::{Iso8601, Rfc3339};
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use toml::Value;
 
 use super::domains::Domain;
@@ -12,7 +12,7 @@ use super::fault::Faults;
 use super::reader::Section;
 use crate::domain::budget::{Budget, BudgetOf};
 use crate::domain::cost::CostTerms;
-use crate::domain::day::Zone;
+use crate::domain::day::{Zone, written_day};
 use crate::domain::ids::{DomainAlias, InstanceType};
 use crate::domain::money::nano_usd;
 use crate::domain::price::{OwnPrice, Terms};
@@ -106,7 +106,7 @@ impl FromStr for From {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(day) = Date::parse(text, &Iso8601::DATE) {
+        if let Some(day) = written_day(text) {
             return Ok(Self(day.midnight().assume_utc()));
         }
         OffsetDateTime::parse(text, &Rfc3339)
@@ -166,4 +166,94 @@ fn percents(section: &mut Section<'_>, key: &'static str) -> Vec<u32> {
         section.fault_value(key, &value, "these are no percentages", "write a list such as [80, 100]");
     }
     levels.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::super::fault::{ConfigError, FaultList};
+    use super::*;
+
+    fn places(faults: Faults) -> Vec<String> {
+        match faults.finish(()) {
+            Err(ConfigError::Faults(FaultList(faults))) => {
+                faults.into_iter().map(|fault| fault.place).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn costs(text: &str) -> (Costs, Vec<String>) {
+        let faults = Faults::default();
+        let costs = Costs::read(Section::root(text.parse().unwrap(), &faults), &[], &faults);
+        (costs, places(faults))
+    }
+
+    fn terms(text: &str) -> (Terms, Vec<String>) {
+        let faults = Faults::default();
+        let terms = read_terms(Section::root(text.parse().unwrap(), &faults));
+        (terms, places(faults))
+    }
+
+    #[test]
+    fn amounts_are_taken_as_they_are_written() {
+        let (read, faults) = terms(
+            "discount_percent = 12.5\nstorage_usd_per_gb_month = \"0.1\"\n\
+             [[prices]]\ninstance_type = \"ml.g5.xlarge\"\nusd_per_hour = 0.1\nfrom = 2026-11-01\n\
+             [[prices]]\ninstance_type = \"ml.m5.large\"\nusd_per_hour = 7\nfrom = 2026-11-01T06:00:00+02:00\n",
+        );
+        assert_eq!(faults, [""; 0]);
+        assert_eq!((read.discount_ppm, read.storage_nano_usd), (125_000, Some(100_000_000)));
+        assert_eq!(read.prices[0].nano_usd, 100_000_000);
+        assert_eq!(read.prices[0].from, Some(datetime!(2026-11-01 0:00 UTC)));
+        assert_eq!(read.prices[1].nano_usd, 7_000_000_000);
+        assert_eq!(read.prices[1].from, Some(datetime!(2026-11-01 4:00 UTC)));
+    }
+
+    #[test]
+    fn amounts_that_cannot_be_are_faults() {
+        let (_, faults) = terms(
+            "discount_percent = 101\nstorage_usd_per_gb_month = 0\n\
+             [[prices]]\ninstance_type = \"g5\"\nusd_per_hour = -1.5\nfrom = \"tomorrow\"\n\
+             [[prices]]\ninstance_type = \"ml.m5.large\"\n",
+        );
+        assert_eq!(
+            faults,
+            [
+                "discount_percent",
+                "storage_usd_per_gb_month",
+                "prices[0].instance_type",
+                "prices[0].usd_per_hour",
+                "prices[0].from",
+                "prices[1].usd_per_hour",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_budget_is_of_one_and_told_once() {
+        let (read, faults) = costs(
+            "time_zone = \"Mars/Olympus\"\n\
+             [[budgets]]\nuser = \"anna\"\ngroup = \"okta/ml\"\nusd_per_month = 5\n\
+             [[budgets]]\nusd_per_month = 5\n\
+             [[budgets]]\ndomain = \"nowhere\"\nusd_per_month = 5\n\
+             [[budgets]]\nuser = \"anna\"\nusd_per_month = 5\nwarn_percent = [50, 0]\n\
+             [[budgets]]\nuser = \"anna\"\nusd_per_month = 6\nwarn_percent = []\n\
+             [[budgets]]\nuser = \"bo\"\n",
+        );
+        assert_eq!(
+            faults,
+            [
+                "time_zone",
+                "budgets[0].user",
+                "budgets[1].user",
+                "budgets[2].domain",
+                "budgets[3].warn_percent",
+                "budgets[4].usd_per_month",
+                "budgets[5].usd_per_month",
+            ]
+        );
+        assert_eq!(read.terms.zone, Zone::UTC);
+    }
 }

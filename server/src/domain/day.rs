@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::civil;
 use jiff::tz::TimeZone;
+use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime};
 
 /// A time zone of IANA's list, by its name.
@@ -94,6 +95,12 @@ pub struct Day {
     pub ends_at: OffsetDateTime,
 }
 
+/// A day as people write it, `2026-11-26`, and nothing behind it.
+#[must_use]
+pub fn written_day(text: &str) -> Option<Date> {
+    Date::parse(text, format_description!("[year]-[month]-[day]")).ok()
+}
+
 /// The first day of a day's month.
 #[must_use]
 pub fn first_of_month(date: Date) -> Date {
@@ -137,6 +144,14 @@ mod tests {
         assert_eq!(hours("America/Sao_Paulo", date!(2018 - 11 - 04)), 23 * 60);
         assert_eq!(hours("UTC", date!(2026 - 03 - 29)), 24 * 60);
         "Mars/Olympus".parse::<Zone>().unwrap_err();
+    }
+
+    #[test]
+    fn only_a_day_is_taken_for_one() {
+        assert_eq!(written_day("2026-11-26"), Some(date!(2026 - 11 - 26)));
+        for text in ["2026-11-26T06:00:00Z", "2026-11-31", "2026-11-26 ", "26.11.2026", ""] {
+            assert_eq!(written_day(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,26 +1,65 @@
-//! Budgets at the door: whether a space may still be started on somebody's money.
+//! Money at the door: what was spent this month, and whether a space may still be started on it.
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::Gateway;
 use super::errors::OpenError;
 use super::journal::Journal;
 use super::reach::Visitor;
 use crate::config::Costs;
 use crate::domain::audit::AuditEvent;
 use crate::domain::budget::OverBudget;
-use crate::domain::cost::{Payer, Payers};
+use crate::domain::cost::{Cost, Payer, Payers};
+use crate::domain::ids::{InstanceType, SpaceId};
+use crate::domain::money::Money;
 use crate::domain::space::Space;
-use crate::domain::user::Users;
+use crate::domain::user::{User, Users};
+use crate::store::cost::Whose;
 use crate::store::{Store, StoreError};
-use tokio::sync::watch;
 
-/// The budgets that refuse starts. Cheap to clone.
+/// What spaces cost, and the budgets that refuse starts. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budgets {
     pub(super) costs: Arc<Costs>,
     pub(super) store: Store,
     pub(super) users: watch::Receiver<Arc<Users>>,
     pub(super) journal: Journal,
+}
+
+impl Gateway {
+    /// What a space has cost since the month began; nothing while Postgres is away.
+    pub async fn month_of_space(&self, space: SpaceId) -> Option<Cost> {
+        self.month(&Whose::Space(space)).await
+    }
+
+    /// What the spaces of a person have cost since the month began; nothing for somebody without a profile, and while
+    /// Postgres is away.
+    pub async fn month_of_user(&self, user: &User) -> Option<Cost> {
+        if user.profiles.is_empty() {
+            return None;
+        }
+        let theirs = user.profiles.iter().map(|profile| (profile.domain.clone(), profile.name.clone()));
+        self.month(&Whose::Profiles(theirs.collect())).await
+    }
+
+    /// What an hour of a space's app costs on an instance type; nothing where it is unknown, or Postgres away.
+    pub async fn hourly_price(&self, space: &Space, instance_type: &InstanceType) -> Option<Money> {
+        let Budgets { costs, store, journal, .. } = &self.inner.reach.budgets;
+        let usage = space.app.as_ref().map(|app| app.app_type).or(space.app_type)?.into();
+        let terms = costs.terms.domains.get(&space.domain).cloned().unwrap_or_default();
+        let prices = store.prices().await.ok()?;
+        let rates = prices.rates(&space.arn.region, usage, instance_type.as_str(), &terms);
+        rates.at(journal.now()).map(Money::from_nano_usd)
+    }
+
+    async fn month(&self, whose: &Whose) -> Option<Cost> {
+        let Budgets { costs, store, journal, .. } = &self.inner.reach.budgets;
+        let cost = store.month_cost(&costs.terms, whose, journal.now()).await;
+        cost.inspect_err(|error| debug!(%error, "the month's costs are not known")).ok()
+    }
 }
 
 impl Budgets {

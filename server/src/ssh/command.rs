@@ -66,7 +66,7 @@ async fn answer(client: &Client, command: &str) -> Answer {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     match words.as_slice() {
         [] | ["help" | "--help" | "-h"] => Answer::Text(messages::help(address)),
-        ["whoami"] => Answer::Text(whoami(client)),
+        ["whoami"] => Answer::Text(whoami(client).await),
         ["spaces"] => Answer::Text(messages::spaces(&client.spaces())),
         ["config", names @ ..] if !names.is_empty() => config(client, names),
         ["keys"] => keys(client).await,
@@ -81,7 +81,7 @@ fn person(client: &Client) -> Arc<User> {
     client.shared.identity.user(client.user.id).unwrap_or_else(|| client.user.clone())
 }
 
-fn whoami(client: &Client) -> String {
+async fn whoami(client: &Client) -> String {
     let (user, identity) = (person(client), &client.shared.identity);
     let fingerprint = &client.connection.key_fingerprint;
     let proof = match &client.credential {
@@ -92,7 +92,8 @@ fn whoami(client: &Client) -> String {
             None => ProvenBy::Key,
         },
     };
-    messages::whoami(&user, fingerprint, proof)
+    let month = client.shared.gateway.month_of_user(&user).await;
+    messages::whoami(&user, fingerprint, proof, month.as_ref())
 }
 
 async fn keys(client: &Client) -> Answer {

@@ -3,6 +3,7 @@
 use time::{OffsetDateTime, UtcOffset};
 
 use super::{Address, Message, clean, clock_time};
+use crate::domain::cost::{Cost, shown};
 use crate::domain::user::{Standing, User};
 use crate::identity::MyKeys;
 
@@ -25,7 +26,7 @@ fn day_time(at: OffsetDateTime) -> String {
 }
 
 /// Who somebody is.
-pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy) -> String {
+pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy, spent: Option<&Cost>) -> String {
     let groups: Vec<&str> = user.groups.iter().map(|group| group.as_str()).collect();
     let groups = match groups.as_slice() {
         [] => String::new(),
@@ -44,7 +45,14 @@ pub(in crate::ssh) fn whoami(user: &User, key: &str, proven: ProvenBy) -> String
         Standing::Withdrawn { at, .. } => format!("no longer signed in since {}", day_time(at)),
     };
     let who = clean(&format!("{}, {}{groups}", user.name, user.role));
-    format!("{who}\n{}\n{standing}\n", key.lines().map(clean).collect::<Vec<_>>().join("\n"))
+    let spent = spent.map(|cost| format!("month {}\n", month(cost))).unwrap_or_default();
+    format!("{who}\n{}\n{standing}\n{spent}", key.lines().map(clean).collect::<Vec<_>>().join("\n"))
+}
+
+/// What was spent since the month began: `$41.33, of it idle $9.72`.
+pub(in crate::ssh) fn month(cost: &Cost) -> String {
+    let idle = shown(cost.spent.idle, cost.unpriced_us.idle > 0);
+    if cost.time_us.idle == 0 { cost.shown() } else { format!("{}, of it idle {idle}", cost.shown()) }
 }
 
 /// Somebody's keys, a few lines each.
@@ -126,7 +134,9 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::domain::cost::Split;
     use crate::domain::ids::{KeyId, UserId};
+    use crate::domain::money::Money;
     use crate::domain::testing::user;
     use crate::identity::AddedKeyRow;
 
@@ -136,15 +146,35 @@ mod tests {
     fn a_person_reads_who_they_are_and_until_when() {
         let mut anna = user("anna@example.com", &["okta/ml"]);
         assert_eq!(
-            whoami(&anna, "SHA256:x", ProvenBy::Key),
+            whoami(&anna, "SHA256:x", ProvenBy::Key, None),
             "anna@example.com, user, group okta/ml\nkey SHA256:x\nlisted in the gateway's configuration\n"
         );
         anna.standing = Standing::Until(AT);
         assert_eq!(
-            whoami(&anna, "SHA256:x", ProvenBy::KeyUntil(AT)),
+            whoami(&anna, "SHA256:x", ProvenBy::KeyUntil(AT), None),
             "anna@example.com, user, group okta/ml\nkey SHA256:x\nkey counts until 2026-12-01 14:32 UTC\n\
              signed in until 2026-12-01 14:32 UTC\n"
         );
+    }
+
+    #[test]
+    fn what_was_spent_is_told_with_what_is_missing_in_it() {
+        let spent = |active: i64, idle: i64, unpriced_us: i64| {
+            month(&Cost {
+                time_us: Split { active: 1, idle, unknown: 0 },
+                spent: Split {
+                    active: Money::from_nano_usd(active),
+                    idle: Money::from_nano_usd(idle),
+                    ..Split::default()
+                },
+                unpriced_us: Split { active: unpriced_us, ..Split::default() },
+                ..Cost::default()
+            })
+        };
+        assert_eq!(spent(31_610_000_000, 9_720_000_000, 0), "$41.33, of it idle $9.72");
+        assert_eq!(spent(31_610_000_000, 0, 0), "$31.61");
+        assert_eq!(spent(31_610_000_000, 9_720_000_000, 5), "at least $41.33, of it idle $9.72");
+        assert_eq!(spent(0, 0, 5), "unknown");
     }
 
     #[test]

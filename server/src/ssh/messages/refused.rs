@@ -147,8 +147,8 @@ fn over_budget(over: &OverBudget, space: &str, audit: AuditId) -> Message {
     let spent = shown(over.spent, over.at_least);
     Message::new(format!("{space} is not started: the budget of {} is spent.", over.of))
         .why(format!("{spent} of {} a month are spent.", over.limit))
-        .next(format!("wait until it renews on {}, or ask an admin", over.renews_on))
-        .more(format!("to raise it. Quote {}.", audit.short()))
+        .next(format!("wait until it renews on {}, or ask an admin to raise it.", over.renews_on))
+        .more(format!("Quote {}.", audit.short()))
 }
 
 fn not_running(state: SpaceState, space: &str, address: &Address) -> Message {

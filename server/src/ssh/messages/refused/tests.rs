@@ -1,9 +1,11 @@
 //! Each refusal, word for word.
 
-use time::macros::datetime;
+use time::macros::{date, datetime};
 use uuid::uuid;
 
 use super::*;
+use crate::domain::budget::BudgetOf;
+use crate::domain::money::Money;
 use crate::domain::streams::{NoFreeStream, StreamUse};
 
 pub(in crate::ssh) fn address() -> Address {
@@ -178,4 +180,24 @@ fn every_message_fits_the_screen() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_spent_budget_says_how_much_and_when_it_renews() {
+    let over = OverBudget {
+        of: BudgetOf::Group("okta/ml".parse().unwrap()),
+        spent: Money::from_nano_usd(2_003_500_000_000),
+        at_least: true,
+        limit: Money::from_nano_usd(2_000_000_000_000),
+        renews_on: date!(2026 - 12 - 01),
+    };
+    let error = OpenError::OverBudget { over: Box::new(over), audit: audit() };
+    assert_eq!(
+        opening(&error),
+        "spaceport: fraud-gnn is not started: the budget of group okta/ml is spent.\n\
+         \x20 Why:  at least $2003.50 of $2000.00 a month are spent.\n\
+         \x20 Next: wait until it renews on 2026-12-01, or ask an admin to raise it.\n\
+         \x20       Quote 9c3a.\n"
+    );
+    assert_eq!(status_of(&error), 1);
 }
