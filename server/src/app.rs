@@ -347,6 +347,7 @@ fn gateway_limits(config: &Config) -> Limits {
         poll_every: config.start.poll,
         catalogue_every: config.watch.every,
         doubtful: config.links.doubtful,
+        longest_hold: config.idle.longest_hold,
         link: LinkOptions { spool: Spool::new(spool_limits(config)), ..LinkOptions::default() },
     }
 }

@@ -8,6 +8,7 @@
 //! What is *not* here: SSH towards clients (`ssh`), SageMaker and Session Manager themselves (`aws`, through
 //! [`ports`](crate::domain::ports)), SQL (`store`), wording for terminals (`ssh::messages`).
 
+mod asked;
 mod begin;
 mod budget;
 mod budgets;
@@ -49,9 +50,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use asked::{Held, Report, StartWish, Started, Stopped, stopped_at};
 pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
-pub use errors::{FindError, OpenError};
+pub use errors::{AskError, FindError, OpenError};
 pub use session::Session;
 pub use want::{Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
 
@@ -108,6 +110,8 @@ pub struct Limits {
     pub catalogue_every: Duration,
     /// For how long the streams of a dead replica may still count at AWS: its idle limit.
     pub doubtful: Duration,
+    /// The longest that a person may hold a space.
+    pub longest_hold: Duration,
     /// How links behave.
     pub link: link::LinkOptions,
 }
@@ -122,6 +126,7 @@ impl Default for Limits {
             poll_every: Duration::from_secs(5),
             catalogue_every: Duration::from_secs(60),
             doubtful: Duration::from_secs(60 * 60),
+            longest_hold: Duration::from_secs(24 * 60 * 60),
             link: link::LinkOptions::default(),
         }
     }
@@ -237,6 +242,7 @@ fn reach(parts: &Parts, journal: &journal::Journal) -> reach::Reach {
         tracker: tracker.clone(),
         limits: Arc::new(limits.clone()),
         under_way: Arc::new(flights::Flights::new()),
+        locks: Some(store.clone()),
     };
     let streams = streams::Streams {
         control: Arc::clone(control),

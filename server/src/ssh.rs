@@ -30,6 +30,7 @@ mod slots;
 mod socket;
 mod target;
 mod terminal;
+mod words;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -28,6 +28,12 @@ pub enum Action {
     Change,
     /// Let the space use the person's SSH agent.
     ForwardAgent,
+    /// Learn what it is doing, what it costs and who is in it.
+    See,
+    /// Keep it from being stopped for idleness.
+    Hold,
+    /// Stop its app.
+    Stop,
 }
 
 impl fmt::Display for Action {
@@ -38,6 +44,9 @@ impl fmt::Display for Action {
             Self::Start => "start",
             Self::Change => "change",
             Self::ForwardAgent => "forward an agent into",
+            Self::See => "see",
+            Self::Hold => "hold",
+            Self::Stop => "stop",
         })
     }
 }
@@ -52,7 +61,10 @@ impl FromStr for Action {
             "start" => Ok(Self::Start),
             "change" => Ok(Self::Change),
             "forward-agent" => Ok(Self::ForwardAgent),
-            _ => Err("write open, jump, start, change or forward-agent"),
+            "see" => Ok(Self::See),
+            "hold" => Ok(Self::Hold),
+            "stop" => Ok(Self::Stop),
+            _ => Err("write open, jump, start, change, forward-agent, see, hold or stop"),
         }
     }
 }
@@ -283,9 +295,13 @@ pub fn explain(
         Action::ForwardAgent if space.sharing == Sharing::Shared && !policy.agent_into_shared => {
             deny(Because::AgentIntoShared, Rule::AgentIntoShared)
         }
-        Action::Open | Action::Start | Action::Change | Action::ForwardAgent => {
-            Explanation { decision: Decision::Allow(because), rule }
-        }
+        Action::Open
+        | Action::Start
+        | Action::Change
+        | Action::ForwardAgent
+        | Action::See
+        | Action::Hold
+        | Action::Stop => Explanation { decision: Decision::Allow(because), rule },
     }
 }
 

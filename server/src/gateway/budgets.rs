@@ -8,12 +8,11 @@ use tracing::debug;
 use super::Gateway;
 use super::errors::OpenError;
 use super::journal::Journal;
-use super::reach::Visitor;
 use crate::config::Costs;
 use crate::domain::audit::AuditEvent;
 use crate::domain::budget::OverBudget;
 use crate::domain::cost::{Cost, Payer, Payers};
-use crate::domain::ids::{InstanceType, SpaceId};
+use crate::domain::ids::{ConnectionId, InstanceType, SessionId, SpaceId};
 use crate::domain::money::Money;
 use crate::domain::space::Space;
 use crate::domain::user::{User, Users};
@@ -64,24 +63,28 @@ impl Gateway {
 
 impl Budgets {
     /// Refuses a start on a budget that is spent, and writes that down.
-    pub(super) async fn check(&self, visitor: &Visitor, space: &Space) -> Result<(), OpenError> {
+    pub(super) async fn check(
+        &self,
+        user: &User,
+        (session, connection): (Option<SessionId>, ConnectionId),
+        space: &Space,
+    ) -> Result<(), OpenError> {
         // Whose budget it is cannot be told without the record, and it is the record that is away.
-        let over = self.over(visitor, space).await.map_err(|_| OpenError::RecordAway)?;
+        let over = self.over(user, space).await.map_err(|_| OpenError::RecordAway)?;
         let Some(over) = over else { return Ok(()) };
-        let event = AuditEvent::over_budget((visitor.user.id, &visitor.user.name), space.id, &over);
-        let event = event.within(Some(visitor.session), Some(visitor.connection));
+        let event = AuditEvent::over_budget((user.id, &user.name), space.id, &over);
+        let event = event.within(session, Some(connection));
         let audit = self.journal.audit(event).await;
         Err(OpenError::OverBudget { over: Box::new(over), audit })
     }
 
     /// The first spent budget that the start would count on: its owner's, or, where the owner is nobody who is known,
     /// that of whoever starts it.
-    async fn over(&self, visitor: &Visitor, space: &Space) -> Result<Option<OverBudget>, StoreError> {
+    async fn over(&self, user: &User, space: &Space) -> Result<Option<OverBudget>, StoreError> {
         if !self.costs.budgets.iter().any(|budget| budget.refuse_start) {
             return Ok(None);
         }
         let payers = Payers::of(&Arc::clone(&self.users.borrow()));
-        let user = &visitor.user;
         let starter = Payer { id: user.id, name: user.name.clone(), groups: user.groups.clone() };
         let payer = payers.payer(&space.domain, space.owner.as_ref()).unwrap_or(&starter);
         let (now, terms) = (self.journal.now(), &self.costs.terms);

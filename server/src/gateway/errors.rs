@@ -1,5 +1,9 @@
 //! Why a space is not found, or not opened. The wording for terminals is `ssh::messages`'s.
 
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
 use super::link::LinkError;
 use crate::domain::access::Because;
 use crate::domain::budget::OverBudget;
@@ -9,6 +13,7 @@ use crate::domain::ports::{AwsError, DialError};
 use crate::domain::space::SpaceState;
 use crate::domain::start::StartProblem;
 use crate::domain::streams::NoFreeStream;
+use crate::store::StoreError;
 
 /// Why a target names no space that the person may use.
 #[derive(Debug, Clone)]
@@ -50,6 +55,8 @@ pub enum OpenError {
     },
     /// The space is not up, and this kind of channel does not start one.
     NotRunning(SpaceState),
+    /// The space was stopped for idleness at this time, and a client that comes by itself does not start it.
+    Idled(OffsetDateTime),
     /// A budget is spent, and nothing is started on it any more.
     OverBudget {
         /** What is spent. */
@@ -87,6 +94,33 @@ pub enum OpenError {
     Ended(EndReason),
 }
 
+/// Why a wish about a space was not fulfilled.
+#[derive(Debug, Clone)]
+pub enum AskError {
+    /// It could not be started, or the policy says no.
+    Open(OpenError),
+    /// Nobody watches spaces for idleness here.
+    NotWatched,
+    /// Postgres is away.
+    RecordAway,
+    /// A hold may last no longer than this.
+    TooLong(Duration),
+    /// These other people have sessions in the space.
+    Others(Vec<String>),
+}
+
+impl From<OpenError> for AskError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<StoreError> for AskError {
+    fn from(_: StoreError) -> Self {
+        Self::RecordAway
+    }
+}
+
 impl OpenError {
     /// The word for audit rows and `EndReason::NotOpened`.
     #[must_use]
@@ -94,6 +128,7 @@ impl OpenError {
         match self {
             Self::Denied { .. } => "denied",
             Self::NotRunning(_) => "not_running",
+            Self::Idled(_) => "stopped_for_idleness",
             Self::OverBudget { .. } => "over_budget",
             Self::Start(_) => "cannot_start",
             Self::AppFailed { .. } => "app_failed",

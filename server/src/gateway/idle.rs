@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 pub use ask::{Ended, Status, Stopping, Up};
+pub(super) use carry::lock_name;
 
 use super::lock::lock;
 use crate::domain::idle::{Policies, Rule, Subject};

@@ -20,6 +20,7 @@ use super::pool::{Boarding, LinkKey, Pool, Ride, Role, Terms};
 use super::reach::{Reach, Visitor};
 use super::sessions::Sessions;
 use super::streams::{Ended, ForLink};
+use super::want::Starts;
 use crate::domain::ending::{EndReason, StreamEnd};
 use crate::domain::ids::{LinkId, StreamId};
 use crate::domain::ports::Clock;
@@ -76,7 +77,7 @@ pub(super) struct Wanted<'a> {
     pub(super) visitor: &'a Visitor,
     pub(super) space: &'a Space,
     pub(super) role: Role,
-    pub(super) may_start: bool,
+    pub(super) starts: Starts,
     /// Ends a private link: its session's.
     pub(super) until: &'a CancellationToken,
 }
@@ -114,7 +115,7 @@ impl Links {
 
     /// A hold on a link, opened if there is none.
     pub(super) async fn ride(&self, wanted: &Wanted<'_>, report: &Report) -> Result<LinkRide, OpenError> {
-        let Wanted { visitor, space, role, may_start, .. } = *wanted;
+        let Wanted { visitor, space, role, starts, .. } = *wanted;
         let key = LinkKey { user: visitor.user.id, space: space.id, role };
         for _ in 0..ATTEMPTS {
             match self.pool.board(&key, visitor.session) {
@@ -126,14 +127,15 @@ impl Links {
                 key.clone(),
                 visitor.clone(),
                 space.clone(),
-                may_start,
+                starts,
                 matches!(role, Role::Private(_)).then(|| wanted.until.clone()),
             );
             let (flight, mine) = self.openings.join(&key, &self.tracker, opening);
             match flight.landed(report).await {
                 Some(Ok(())) => {}
                 // The opening that we joined was not allowed to start the space; ours is.
-                Some(Err(OpenError::NotRunning(_))) if may_start && !mine => {}
+                Some(Err(OpenError::NotRunning(_))) if starts != Starts::Never && !mine => {}
+                Some(Err(OpenError::Idled(_))) if starts == Starts::Always && !mine => {}
                 Some(Err(error)) => return Err(error),
                 None => return Err(OpenError::SpaceSsh("the opening was broken off".to_owned())),
             }
@@ -168,7 +170,7 @@ impl Links {
         key: LinkKey,
         visitor: Visitor,
         space: Space,
-        may_start: bool,
+        starts: Starts,
         until: Option<CancellationToken>,
     ) -> impl FnOnce(Report) -> futures_util::future::BoxFuture<'static, Result<(), OpenError>> {
         move |report| {
@@ -179,8 +181,7 @@ impl Links {
                 }
                 let id = LinkId::generate();
                 let row = ForLink { id, purpose: key.role.as_str() };
-                let (stream, run) =
-                    self.reach.stream(&visitor, &space, Some(row), may_start, &report).await?;
+                let (stream, run) = self.reach.stream(&visitor, &space, Some(row), starts, &report).await?;
                 let (stream_id, ended) = (stream.id, stream.ended);
                 let connect = Link::connect(stream.bytes, self.options.clone(), &self.tracker);
                 let connected = within(&*self.clock, CONNECT_LIMIT, connect).await;

@@ -12,6 +12,7 @@ use super::flights::Report;
 use super::standing::{Question, Standing};
 use super::start::{Starter, Up, limited, state_of};
 use super::streams::{ForLink, Stream, Streams};
+use super::want::Starts;
 use crate::domain::access::Action;
 use crate::domain::actor::Actor;
 use crate::domain::ids::{ConnectionId, SessionId};
@@ -53,7 +54,7 @@ impl Reach {
         visitor: &Visitor,
         space: &Space,
         link: Option<ForLink>,
-        may_start: bool,
+        starts: Starts,
         report: &Report,
     ) -> Result<(Stream, Option<OffsetDateTime>), OpenError> {
         let space = self.catalog.space(&space.domain, space.id).unwrap_or_else(|| space.clone());
@@ -62,7 +63,7 @@ impl Reach {
             self.check_listed(visitor, &space).await?;
             Up { in_service: None, created_at: space.app.as_ref().map(|app| app.created_at) }
         } else {
-            self.bring_up(visitor, &space, may_start, report).await?
+            self.bring_up(visitor, &space, starts, report).await?
         };
         let error = match self.open(visitor, &space, link, up, report).await {
             Ok(stream) => return Ok((stream, up.created_at)),
@@ -75,7 +76,7 @@ impl Reach {
         if app.as_ref().is_some_and(|app| app.status == AppStatus::InService) || !listed_up {
             return Err(self.problem(visitor, &space).await.map_or(error, OpenError::Start));
         }
-        let up = self.bring_up(visitor, &space, may_start, report).await?;
+        let up = self.bring_up(visitor, &space, starts, report).await?;
         let stream = self.open(visitor, &space, link, up, report).await?;
         Ok((stream, up.created_at))
     }
@@ -98,26 +99,37 @@ impl Reach {
         &self,
         visitor: &Visitor,
         space: &Space,
-        may_start: bool,
+        starts: Starts,
         report: &Report,
     ) -> Result<Up, OpenError> {
         let app = self.starter.app(space).await.map_err(OpenError::Aws)?;
         if let Some(app) = app.as_ref().filter(|app| app.status == AppStatus::InService) {
             return Ok(Up { in_service: None, created_at: app.created_at });
         }
-        if !may_start {
+        if starts == Starts::Never {
             return Err(OpenError::NotRunning(state_of(space, app.as_ref())));
         }
+        // Somebody's start that is under way costs no less without this person, and is one that a person wants.
+        let under_way = app.is_some_and(|app| app.status == AppStatus::Pending);
+        if starts == Starts::UnlessIdled && !under_way {
+            self.not_idled(space).await?;
+        }
         self.allowed(visitor, space, Action::Start).await?;
-        // Somebody's start that is under way costs no less without this person.
-        if app.is_none_or(|app| app.status != AppStatus::Pending) {
-            self.budgets.check(visitor, space).await?;
+        if !under_way {
+            self.budgets.check(&visitor.user, (Some(visitor.session), visitor.connection), space).await?;
         }
         let up = self.starter.up(&Actor::person(&visitor.user), space, report).await?;
         // The run is on record from now on, and the next to come finds the space listed as up.
         let (catalog, domain) = (self.catalog.clone(), space.domain.clone());
         self.starter.tracker.spawn(async move { catalog.after_change(&domain).await });
         Ok(up)
+    }
+
+    /// Refuses a space whose last run was stopped for idleness, or is being stopped now. Where that cannot be read the
+    /// space stays down as well.
+    async fn not_idled(&self, space: &Space) -> Result<(), OpenError> {
+        let stopped = self.budgets.store.idled(space.id).await.map_err(|_| OpenError::RecordAway)?;
+        stopped.map_or(Ok(()), |at| Err(OpenError::Idled(at)))
     }
 
     /// Asks the policy, writes its answer down, and turns a no into the error.

@@ -18,7 +18,8 @@ use super::pool::Role;
 use super::raw;
 use super::reach::Visitor;
 use super::sessions::Live;
-use super::want::{Incoming, Notice, Progress, Purpose, Want};
+use super::start::SpaceChange;
+use super::want::{Incoming, Notice, Progress, Purpose, Starts, Want};
 use crate::domain::access::{Action, Because};
 use crate::domain::actor::Actor;
 use crate::domain::ending::{EndReason, StreamEnd};
@@ -129,7 +130,7 @@ impl Session {
         let visitor = self.visitor(Action::Jump).await?;
         let (reach, space) = (inner.reach.clone(), self.space().clone());
         // A task of its own: a client that leaves meanwhile must not leave a stream without an end on record.
-        let opening = async move { reach.stream(&visitor, &space, None, false, &unwatched()).await };
+        let opening = async move { reach.stream(&visitor, &space, None, Starts::Never, &unwatched()).await };
         let opened = inner.tracker.spawn(opening).await;
         let (stream, run) = opened.map_err(|_| OpenError::Draining)??;
         let halves = raw::split(stream.bytes, live.cut.clone(), &inner.tracker);
@@ -176,9 +177,11 @@ impl Session {
             let inner = &self.handle.inner;
             let visitor = self.visitor(Action::Open).await?;
             inner.reach.allowed(&visitor, self.space(), Action::Change).await?;
-            inner.reach.budgets.check(&visitor, self.space()).await?;
+            let (session, connection) = (Some(visitor.session), visitor.connection);
+            inner.reach.budgets.check(&visitor.user, (session, connection), self.space()).await?;
             let actor = Actor::person(&visitor.user);
-            inner.starter.switch_on(&actor, self.space(), progress).await?;
+            let change = SpaceChange { remote_access: Some(true), ..SpaceChange::default() };
+            inner.starter.change(&actor, self.space(), &change, progress).await?;
             let (catalog, domain) = (inner.catalog.clone(), self.space().domain.clone());
             inner.tracker.spawn(async move { catalog.after_change(&domain).await });
             Ok(())
@@ -194,7 +197,7 @@ impl Session {
         self.unless_ended(async {
             let visitor = self.visitor(Action::Open).await?;
             let role = Role::Private(self.id());
-            let ride = self.ride(&visitor, role, false, &unwatched()).await?;
+            let ride = self.ride(&visitor, role, Starts::Never, &unwatched()).await?;
             let clock = &*self.handle.inner.clock;
             let asked = within(clock, CHANNEL_LIMIT, ride.thing().link.tcpip_forward(address, port)).await;
             let bound = asked.unwrap_or(Err(LinkError::Gone))?;
@@ -268,11 +271,11 @@ impl Session {
         &self,
         visitor: &Visitor,
         role: Role,
-        may_start: bool,
+        starts: Starts,
         progress: &watch::Sender<Option<Progress>>,
     ) -> Result<LinkRide, OpenError> {
         let (inner, live) = (&self.handle.inner, &self.handle.live);
-        let wanted = Wanted { visitor, space: &live.space, role, may_start, until: &live.cut };
+        let wanted = Wanted { visitor, space: &live.space, role, starts, until: &live.cut };
         let ride = inner.links.ride(&wanted, progress).await?;
         if matches!(role, Role::Private(_)) {
             incoming::serve(inner, live, &ride);
@@ -291,7 +294,7 @@ impl Session {
     ) -> Result<(SpaceChannel, LinkRide), OpenError> {
         let mut replaced = false;
         loop {
-            let ride = self.ride(visitor, role, want.purpose.starts_spaces(), progress).await?;
+            let ride = self.ride(visitor, role, want.purpose.starts(want.pty.is_some()), progress).await?;
             let work = set_up(&ride, want, agent);
             let done = within(&*self.handle.inner.clock, CHANNEL_LIMIT, work).await;
             match done {

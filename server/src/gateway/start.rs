@@ -1,5 +1,7 @@
 //! Starting a space: checks that AWS would make late, CreateApp, and waiting until the app is in service.
 
+mod locked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::domain::ids::{InstanceType, SpaceId};
 use crate::domain::ports::{AwsError, Clock, SpaceControl};
 use crate::domain::space::{AppStatus, AppType, Space, SpaceState, SpaceStatus};
 use crate::domain::start::{AppReport, StartSettings, StartStep, problems};
+use crate::store::Store;
 
 /// The longest that one call to SageMaker may take, its AssumeRole included.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -32,6 +35,13 @@ pub(super) struct Up {
     pub(super) created_at: Option<OffsetDateTime>,
 }
 
+/// What is changed of a space before it starts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SpaceChange {
+    pub(super) remote_access: Option<bool>,
+    pub(super) instance_type: Option<InstanceType>,
+}
+
 /// Starts spaces. What is under way for a space keeps everything else that would change it waiting.
 #[derive(Clone)]
 pub(super) struct Starter {
@@ -40,6 +50,8 @@ pub(super) struct Starter {
     pub(super) tracker: TaskTracker,
     pub(super) limits: Arc<Limits>,
     pub(super) under_way: Arc<Flights<SpaceId, Result<Up, OpenError>>>,
+    /// Where the lock of a space is, which stops also take.
+    pub(super) locks: Option<Store>,
 }
 
 impl Starter {
@@ -58,16 +70,17 @@ impl Starter {
         }
     }
 
-    /// Switches remote access on. A running app is deleted and made anew, since AWS reads the setting at its start.
-    pub(super) async fn switch_on(
+    /// Changes a space and brings it up. A running app is deleted and made anew, since AWS reads settings at its start.
+    pub(super) async fn change(
         &self,
         actor: &Actor,
         space: &Space,
+        change: &SpaceChange,
         report: &Report,
     ) -> Result<Up, OpenError> {
         loop {
-            let (starter, who, what) = (self.clone(), actor.clone(), space.clone());
-            let work = |report| async move { starter.restart_with_access(&who, &what, &report).await };
+            let (starter, who, what, how) = (self.clone(), actor.clone(), space.clone(), change.clone());
+            let work = |report| async move { starter.restart(&who, &what, &how, &report).await };
             let (flight, mine) = self.under_way.join(&space.id, &self.tracker, work);
             let answer = flight.landed(report).await;
             if mine {
@@ -112,7 +125,7 @@ impl Starter {
             if before.as_ref().is_some_and(|app| app.status == AppStatus::Deleting) {
                 self.until_no_app(space).await?;
             }
-            self.create(actor, space, &settings).await?;
+            self.locked(space, self.create(actor, space, &settings)).await?;
         }
         self.until_in_service(space, begun, before.and_then(failed_at), report).await
     }
@@ -224,10 +237,11 @@ impl Starter {
         }
     }
 
-    async fn restart_with_access(
+    async fn restart(
         &self,
         actor: &Actor,
         space: &Space,
+        change: &SpaceChange,
         report: &Report,
     ) -> Result<Up, OpenError> {
         let before = self.app(space).await.map_err(OpenError::Aws)?;
@@ -245,7 +259,7 @@ impl Starter {
             deleted.or_else(gone_is_fine).map_err(OpenError::Aws)?;
         }
         self.until_no_app(space).await?;
-        self.update(actor, space).await?;
+        self.update(actor, space, change).await?;
         self.bring_up(actor, space, report).await
     }
 
@@ -264,11 +278,12 @@ impl Starter {
         }
     }
 
-    /// Sets remote access on. The start that follows waits until the space has taken it.
-    async fn update(&self, actor: &Actor, space: &Space) -> Result<(), OpenError> {
+    /// Changes settings. The start that follows waits until the space has taken them.
+    async fn update(&self, actor: &Actor, space: &Space, change: &SpaceChange) -> Result<(), OpenError> {
         let begun = self.clock.elapsed();
         loop {
-            let update = self.control.update_space(actor, space, Some(true), None);
+            let instance_type = change.instance_type.as_ref();
+            let update = self.control.update_space(actor, space, change.remote_access, instance_type);
             match limited(&*self.clock, update).await {
                 Ok(()) => break,
                 Err(AwsError::InUse(_))
@@ -279,7 +294,7 @@ impl Starter {
                 Err(error) => return Err(OpenError::Aws(error)),
             }
         }
-        info!(space.name = %space.name(), actor = %actor, "remote access switched on");
+        info!(space.name = %space.name(), actor = %actor, change = ?change, "space changed");
         Ok(())
     }
 }

@@ -73,6 +73,15 @@ pub enum Purpose {
     },
 }
 
+/// Whether a space that is not up is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starts {
+    Never,
+    /// Not if its last run was stopped for idleness.
+    UnlessIdled,
+    Always,
+}
+
 impl Purpose {
     /// The word that the channel's row keeps.
     pub(super) fn kind(&self) -> ChannelKind {
@@ -96,9 +105,14 @@ impl Purpose {
     }
 
     /// Whether a stopped space is started for it: a person waits for a shell or a command, whereas forwards come by
-    /// themselves, from an editor that was left open.
-    pub(super) const fn starts_spaces(&self) -> bool {
-        !matches!(self, Self::Forward { .. })
+    /// themselves, from an editor that was left open. So do its commands when it reconnects, without a terminal: they
+    /// leave a space alone that was stopped for idleness.
+    pub(super) const fn starts(&self, terminal: bool) -> Starts {
+        match self {
+            Self::Forward { .. } => Starts::Never,
+            _ if terminal => Starts::Always,
+            _ => Starts::UnlessIdled,
+        }
     }
 }
 
@@ -167,11 +181,13 @@ mod tests {
 
     #[test]
     fn only_forwards_leave_a_stopped_space_alone() {
-        assert!(Purpose::Shell.starts_spaces());
-        assert!(Purpose::Exec(b"true".to_vec()).starts_spaces());
-        assert!(Purpose::Subsystem("sftp".to_owned()).starts_spaces());
+        assert_eq!(Purpose::Shell.starts(true), Starts::Always);
+        assert_eq!(Purpose::Shell.starts(false), Starts::UnlessIdled);
+        assert_eq!(Purpose::Exec(b"true".to_vec()).starts(true), Starts::Always);
+        assert_eq!(Purpose::Exec(b"true".to_vec()).starts(false), Starts::UnlessIdled);
+        assert_eq!(Purpose::Subsystem("sftp".to_owned()).starts(false), Starts::UnlessIdled);
         let forward = Purpose::Forward { host: "h".to_owned(), port: 1, originator: ("o".to_owned(), 2) };
-        assert!(!forward.starts_spaces());
+        assert_eq!(forward.starts(true), Starts::Never);
         assert_eq!(forward.detail().as_deref(), Some("h:1"));
     }
 }

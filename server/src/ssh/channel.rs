@@ -38,7 +38,7 @@ async fn serve(
     requests: Requests,
 ) -> Result<(), Gone> {
     let live = match client.home().await {
-        Home::CommandLine => return command::run(client, terminal, &want.purpose).await,
+        Home::CommandLine => return command::run(client, terminal, &mut input, &want.purpose).await,
         Home::Nowhere(nowhere) => {
             terminal.say(&client.nowhere(nowhere, &client.login)).await?;
             return terminal.finish(nowhere.status()).await;

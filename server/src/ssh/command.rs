@@ -1,13 +1,17 @@
 //! The gateway's own command line: what `ssh spaceport@gateway COMMAND` answers.
 
+mod space;
+
 use std::sync::Arc;
 
 use tracing::debug;
 
 use super::client::{Client, Credential};
+use super::input::Input;
 use super::messages::{self, Message, ProvenBy};
 use super::target;
 use super::terminal::{Gone, Terminal};
+use super::words::words;
 use crate::domain::user::User;
 use crate::gateway::Purpose;
 use crate::identity::MyKeys;
@@ -21,6 +25,8 @@ const REFUSED: u32 = 1;
 /// What a command came to.
 enum Answer {
     Text(String),
+    /// With an exit status of its own.
+    Status(String, u32),
     /// A change that everybody takes in once the answer is out: it may be the end of this very connection.
     Changed(String),
     /// Nonsense.
@@ -29,10 +35,24 @@ enum Answer {
     Refused(Message),
 }
 
+/// One command, and where it is answered.
+struct Asked<'a> {
+    client: &'a Client,
+    terminal: &'a Terminal,
+    input: &'a mut Input,
+}
+
 /// Answers one command, or the wish for a shell, which gets the help.
-pub(super) async fn run(client: &Client, terminal: &Terminal, purpose: &Purpose) -> Result<(), Gone> {
+pub(super) async fn run(
+    client: &Client,
+    terminal: &Terminal,
+    input: &mut Input,
+    purpose: &Purpose,
+) -> Result<(), Gone> {
     let answer = match purpose {
-        Purpose::Exec(command) => answer(client, &String::from_utf8_lossy(command)).await,
+        Purpose::Exec(command) => {
+            Asked { client, terminal, input }.answer(&String::from_utf8_lossy(command)).await?
+        }
         Purpose::Shell => Answer::Text(messages::help(&client.shared.address)),
         Purpose::Subsystem(_) | Purpose::Forward { .. } => {
             Answer::Misused(messages::no_shell(&client.shared.address))
@@ -42,6 +62,10 @@ pub(super) async fn run(client: &Client, terminal: &Terminal, purpose: &Purpose)
         Answer::Text(text) | Answer::Changed(text) => {
             terminal.answer(text).await?;
             0
+        }
+        Answer::Status(text, status) => {
+            terminal.answer(text).await?;
+            *status
         }
         Answer::Misused(message) => {
             terminal.say(message).await?;
@@ -61,10 +85,29 @@ pub(super) async fn run(client: &Client, terminal: &Terminal, purpose: &Purpose)
     finished
 }
 
-async fn answer(client: &Client, command: &str) -> Answer {
+impl Asked<'_> {
+    async fn answer(&mut self, command: &str) -> Result<Answer, Gone> {
+        let words = words(command);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let answer = match words.as_slice() {
+            ["status", space] => self.status(space, false).await,
+            ["status", "--json", space] | ["status", space, "--json"] => self.status(space, true).await,
+            ["hold", space, time, reason @ ..] => self.hold(space, time, &reason.join(" ")).await,
+            ["stop", space] => self.stop(space, false).await,
+            ["stop", "--force", space] | ["stop", space, "--force"] => self.stop(space, true).await,
+            ["start", space] => self.start(space, None, false).await?,
+            ["start", space, "--force"] => self.start(space, None, true).await?,
+            ["start", space, on] => self.start(space, Some(on), false).await?,
+            ["start", space, on, "--force"] => self.start(space, Some(on), true).await?,
+            words => Ok(answer(self.client, words, command).await),
+        };
+        Ok(answer.unwrap_or_else(|refused| refused))
+    }
+}
+
+async fn answer(client: &Client, words: &[&str], command: &str) -> Answer {
     let address = &client.shared.address;
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    match words.as_slice() {
+    match words {
         [] | ["help" | "--help" | "-h"] => Answer::Text(messages::help(address)),
         ["whoami"] => Answer::Text(whoami(client).await),
         ["spaces"] => Answer::Text(messages::spaces(&client.spaces())),

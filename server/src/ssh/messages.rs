@@ -8,6 +8,7 @@ mod commands;
 mod ended;
 mod person;
 mod refused;
+mod status;
 mod text;
 
 use time::{OffsetDateTime, UtcOffset};
@@ -31,6 +32,9 @@ pub(super) use person::{
 };
 pub(super) use refused::{
     find_failed, malformed, no_shell, not_forwarded, open_failed, remote_access_off, status_of,
+};
+pub(super) use status::{
+    ask_failed, bad_reason, bad_type, code_of, held, hold_how_long, not_stopped, started, status, stopping,
 };
 pub(super) use text::{Message, clean};
 

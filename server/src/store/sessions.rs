@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::control::{CHANNEL, Control, Message};
 use super::text::{counted, id_digits, plain};
 use super::{Store, StoreError};
-use crate::domain::ids::{AuditId, ReplicaId, SessionId, UserName};
+use crate::domain::ids::{AuditId, ReplicaId, SessionId, SpaceId, UserId, UserName};
 
 /// The longest reason that is kept with a request, in characters: a notification holds 8,000 bytes
 /// (PostgreSQL manual, NOTIFY).
@@ -18,8 +18,12 @@ const REASON_CHARS: usize = 500;
 pub struct LiveSession {
     /// The session.
     pub id: SessionId,
+    /// The user's row.
+    pub user_id: UserId,
     /// The user.
     pub user: String,
+    /// The space's row.
+    pub space_id: SpaceId,
     /// The space.
     pub space: String,
     /// The domain.
@@ -63,7 +67,8 @@ impl Store {
             r#"SELECT s.id, u.name AS "user", p.name AS space, p.domain, s.mode,
                       host(s.client_address) AS "client_address!", s.client_version, s.started_at, s.bytes_in,
                       s.bytes_out, s.replica_id,
-                      r.renewed_at + make_interval(secs => r.lease_s) <= now() AS "doubtful!"
+                      r.renewed_at + make_interval(secs => r.lease_s) <= now() AS "doubtful!",
+                      s.user_id, s.space_id
                FROM sessions s
                JOIN users u ON u.id = s.user_id
                JOIN spaces p ON p.id = s.space_id
@@ -75,7 +80,9 @@ impl Store {
         .await?;
         let sessions = rows.into_iter().map(|row| LiveSession {
             id: row.id.into(),
+            user_id: row.user_id.into(),
             user: row.user,
+            space_id: row.space_id.into(),
             space: row.space,
             domain: row.domain,
             mode: row.mode,

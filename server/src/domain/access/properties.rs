@@ -17,8 +17,16 @@ const USERS: [&str; 2] = ["alice", "bo"];
 const DOMAINS: [&str; 2] = ["main", "west"];
 const SPACES: [&str; 2] = ["demo", "team"];
 const GROUPS: [&str; 3] = ["okta/ml", "okta/gpu", "local/ml"];
-const ACTIONS: [Action; 5] =
-    [Action::Open, Action::Jump, Action::Start, Action::Change, Action::ForwardAgent];
+const ACTIONS: [Action; 8] = [
+    Action::Open,
+    Action::Jump,
+    Action::Start,
+    Action::Change,
+    Action::ForwardAgent,
+    Action::See,
+    Action::Hold,
+    Action::Stop,
+];
 
 fn one_of<T: FromStr<Err: fmt::Debug> + fmt::Debug>(
     words: &'static [&'static str],

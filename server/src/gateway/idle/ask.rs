@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Idle;
 use crate::domain::actor::Actor;
-use crate::domain::idle::{Ground, Hold, Input, Phase, Rule, Trigger, Verdict, grounds};
+use crate::domain::idle::{Ground, Hold, Input, Known, Phase, Rule, Trigger, Verdict, grounds};
 use crate::domain::run::OpenRun;
 use crate::domain::space::Space;
 use crate::domain::user::User;
@@ -50,6 +50,8 @@ pub struct Ended {
     pub at: OffsetDateTime,
     /// How the gateway stopped it; nothing if it ended otherwise.
     pub stop: Option<PastStop>,
+    /// What that rested on.
+    pub grounds: Vec<Ground>,
 }
 
 /// What became of a wish to stop a space.
@@ -73,8 +75,18 @@ impl Idle {
     pub async fn status(&self, space: &Space) -> Result<Status, StoreError> {
         let (store, now) = (&self.parts().store, self.parts().clock.now());
         let Some(run) = store.open_run(space.id).await? else {
-            let last = store.last_end(space.id).await?;
-            return Ok(Status { up: None, ended: last.map(|(_, at, stop)| Ended { at, stop }) });
+            let Some((run, at, stop)) = store.last_end(space.id).await? else {
+                return Ok(Status { up: None, ended: None });
+            };
+            let mut resting = Vec::new();
+            if let Some(look) = stop.as_ref().and_then(|stop| stop.evidence.clone())
+                && let Some(run) = store.run(run).await?
+            {
+                let (at, policy, mut known) = (look.at, self.rule(&run).policy, Known::default());
+                known.take(look, &policy);
+                resting = grounds(at, &policy, &known);
+            }
+            return Ok(Status { up: None, ended: Some(Ended { at, stop, grounds: resting }) });
         };
         let rule = self.rule(&run);
         let judgement = store.judgements(&[run.run]).await?.remove(&run.run);

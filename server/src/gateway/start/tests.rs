@@ -25,6 +25,7 @@ fn scene() -> Scene {
         tracker: TaskTracker::new(),
         limits: Arc::new(Limits::default()),
         under_way: Arc::new(Flights::new()),
+        locks: None,
     };
     let (alice, bo) = (Actor::person(&user("alice", "alice")), Actor::person(&user("bo", "bo")));
     Scene { studio, starter, space: space("lab", "fraud-gnn", "alice"), alice, bo, clock }
@@ -159,7 +160,8 @@ async fn switching_on_remote_access_deletes_changes_and_starts_in_this_order() {
         state.app = Some(StudioApp { created: Duration::ZERO, deleted: None, fails: None });
     });
     starter.clock.sleep(UP_AFTER).await;
-    assert!(starter.switch_on(&alice, &space, &unwatched()).await.is_ok());
+    let change = SpaceChange { remote_access: Some(true), ..SpaceChange::default() };
+    assert!(starter.change(&alice, &space, &change, &unwatched()).await.is_ok());
     let changes: Vec<String> = studio.with(|state| {
         let changing = |call: &&String| !call.starts_with("describe") && !call.starts_with("settings");
         state.calls.iter().filter(changing).cloned().collect()

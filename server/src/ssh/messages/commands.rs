@@ -13,6 +13,14 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
          {}\n\
          \x20 your spaces and what they are doing\n\
          {}\n\
+         \x20 what a space is doing and why, what it costs, who is in it\n\
+         {}\n\
+         \x20 keeps a space up; write off instead of a time to let go\n\
+         {}\n\
+         \x20 stops a space; --force while others are in it\n\
+         {}\n\
+         \x20 starts a space; on another instance type it is restarted\n\
+         {}\n\
          \x20 who you are here, and until when\n\
          {}\n\
          \x20 your SSH keys\n\
@@ -24,6 +32,10 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
          \x20 lines for ~/.ssh/config\n",
         address.ssh("SPACE"),
         command("spaces"),
+        command("status SPACE [--json]"),
+        command("hold SPACE TIME \"REASON\""),
+        command("stop SPACE [--force]"),
+        command("start SPACE [TYPE]"),
         command("whoami"),
         command("keys"),
         command("keys remove FINGERPRINT|NAME"),
@@ -70,7 +82,7 @@ pub(in crate::ssh) fn config_block(name: &str, address: &Address) -> String {
 pub(in crate::ssh) fn no_such_command(command: &str, address: &Address) -> Message {
     let first = command.split_ascii_whitespace().next().unwrap_or_default();
     Message::new(format!("there is no command \"{first}\" like that.")).next(format!(
-        "{} -- it knows help, spaces, whoami, keys, logout, config.",
+        "{} -- it knows help, spaces, status, hold, stop, start, whoami, keys, logout, config.",
         address.ssh(COMMAND_LINE)
     ))
 }

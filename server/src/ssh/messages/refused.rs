@@ -1,5 +1,8 @@
 //! Words for what was not opened, one message for each reason, and its exit status.
 
+use time::OffsetDateTime;
+
+use super::status::when;
 use super::{Address, Message, duration, ended};
 use crate::domain::access::{Action, Because};
 use crate::domain::budget::OverBudget;
@@ -48,17 +51,19 @@ pub(in crate::ssh) fn find_failed(error: &FindError, name: &str, address: &Addre
 pub(in crate::ssh) fn open_failed(
     error: &OpenError,
     space: &str,
-    now: time::OffsetDateTime,
+    now: OffsetDateTime,
     address: &Address,
 ) -> Message {
     match error {
         OpenError::Denied { because, audit } => denied(space, because, *audit),
         OpenError::NotRunning(state) => not_running(*state, space, address),
+        OpenError::Idled(at) => idled(*at, space, now, address),
         OpenError::OverBudget { over, audit } => over_budget(over, space, *audit),
         OpenError::Start(problem) => cannot_start(problem, space, address),
         OpenError::AppFailed { reason } => Message::new(format!("{space} did not start."))
             .why(format!("AWS says \"{reason}\"."))
-            .next("try again later, or take another instance type in SageMaker Studio."),
+            .next("try again later, or take another type:")
+            .more(address.command(&format!("start {space} TYPE"))),
         OpenError::StartTimedOut { waited_s } => {
             Message::new(format!("{space} is not up after {}.", duration(*waited_s)))
                 .why("AWS is still at it.")
@@ -98,6 +103,7 @@ pub(in crate::ssh) const fn status_of(error: &OpenError) -> u32 {
     match error {
         OpenError::Denied { .. }
         | OpenError::NotRunning(_)
+        | OpenError::Idled(_)
         | OpenError::OverBudget { .. }
         | OpenError::Start(_)
         | OpenError::AppFailed { .. }
@@ -163,6 +169,19 @@ fn not_running(state: SpaceState, space: &str, address: &Address) -> Message {
     }
 }
 
+/// A space that was stopped for idleness, for a client that nobody sits at.
+fn idled(at: OffsetDateTime, space: &str, now: OffsetDateTime, address: &Address) -> Message {
+    let message =
+        Message::new(format!("{space} was stopped for idleness at {} and stays stopped.", when(at, now)))
+            .detail("An editor or a script that connects by itself does not start it.")
+            .next(format!("run {} in a terminal, or", address.ssh(space)))
+            .more(address.command(&format!("start {space}")));
+    match &address.pages {
+        Some(pages) => message.more(format!("or press Start at {pages}/spaces/{space}")),
+        None => message,
+    }
+}
+
 fn cannot_start(problem: &StartProblem, space: &str, address: &Address) -> Message {
     let unreachable = || Message::new(format!("{space} cannot be reached."));
     match problem {
@@ -171,7 +190,8 @@ fn cannot_start(problem: &StartProblem, space: &str, address: &Address) -> Messa
             .next(format!("switch it on from a terminal: {}", address.ssh(space))),
         StartProblem::TooLittleMemory { instance_type, instead } => unreachable()
             .why(format!("{instance_type} has too little memory; remote access needs 8 GiB."))
-            .next(format!("choose {instead} or larger in SageMaker Studio and connect again.")),
+            .next(address.command(&format!("start {space} {instead}")))
+            .more("This restarts the space. Files stay; memory is lost."),
         StartProblem::ImageTooOld { version } => unreachable()
             .why(format!("its image is SageMaker Distribution {version}; remote access needs 2.7 or newer."))
             .next("choose a newer image in SageMaker Studio and connect again."),

@@ -114,7 +114,7 @@ impl Message {
 }
 
 /// Breaks text between words. A word that is wider than the line, such as an address, stays whole.
-fn wrap(out: &mut String, lead: &str, indent: usize, text: &str, newline: &str) {
+pub(super) fn wrap(out: &mut String, lead: &str, indent: usize, text: &str, newline: &str) {
     let mut line = lead.to_owned();
     let mut empty = true;
     for word in text.split(' ').filter(|word| !word.is_empty()) {

@@ -4,7 +4,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::understood;
-use crate::domain::idle::{Evidence, Outcome, Trigger};
+use crate::domain::idle::{Evidence, Outcome, Phase, Trigger};
 use crate::domain::ids::{RunId, SpaceId, StopId};
 use crate::store::{Store, StoreError};
 
@@ -128,6 +128,34 @@ impl Store {
                     })
                 });
             (run, row.ended_at, stop)
+        }))
+    }
+
+    /// When the newest run of a space was stopped for idleness, or began to be: whether it is gone by a listing or not.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn idled(&self, space: SpaceId) -> Result<Option<OffsetDateTime>, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT s.run_id, s.trigger, s.ended_at AS "ended_at!" FROM stops s
+               WHERE s.outcome = 'stopped' AND NOT s.dry_run
+                 AND s.run_id = (SELECT id FROM runs WHERE space_id = $1 ORDER BY began_at DESC, id DESC LIMIT 1)
+               ORDER BY s.ended_at DESC LIMIT 1"#,
+            space.uuid(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(row) = row {
+            let trigger = understood::<Trigger>(row.run_id.into(), row.trigger);
+            return Ok(trigger
+                .filter(|trigger| matches!(trigger, Trigger::Idle { .. }))
+                .map(|_| row.ended_at));
+        }
+        let Some(run) = self.open_run(space).await? else { return Ok(None) };
+        let judgement = self.judgements(&[run.run]).await?.remove(&run.run);
+        Ok(judgement.and_then(|judgement| match judgement.stopper.phase() {
+            Phase::Deleting { trigger: Trigger::Idle { .. }, since, .. } => Some(*since),
+            _ => None,
         }))
     }
 }

@@ -87,7 +87,8 @@ fn a_start_that_cannot_work_says_what_to_change() {
         opening(&OpenError::Start(problem)),
         "spaceport: fraud-gnn cannot be reached.\n\
          \x20 Why:  ml.t3.medium has too little memory; remote access needs 8 GiB.\n\
-         \x20 Next: choose ml.t3.large or larger in SageMaker Studio and connect again.\n"
+         \x20 Next: ssh spaceport@gateway.example.com start fraud-gnn ml.t3.large\n\
+         \x20       This restarts the space. Files stay; memory is lost.\n"
     );
     assert_eq!(
         opening(&OpenError::Start(StartProblem::RemoteAccessOff)),
@@ -104,7 +105,8 @@ fn words_of_aws_are_quoted_and_harmless() {
         opening(&error),
         "spaceport: fraud-gnn did not start.\n\
          \x20 Why:  AWS says \"no capacity [31m in us-east-1b\".\n\
-         \x20 Next: try again later, or take another instance type in SageMaker Studio.\n"
+         \x20 Next: try again later, or take another type:\n\
+         \x20       ssh spaceport@gateway.example.com start fraud-gnn TYPE\n"
     );
 }
 
