@@ -347,6 +347,7 @@ fn gateway_limits(config: &Config) -> Limits {
         poll_every: config.start.poll,
         catalogue_every: config.watch.every,
         doubtful: config.links.doubtful,
+        heartbeat_window: config.idle.window,
         link: LinkOptions { spool: Spool::new(spool_limits(config)), ..LinkOptions::default() },
     }
 }

@@ -8,6 +8,7 @@
 //! What is *not* here: SSH towards clients (`ssh`), SageMaker and Session Manager themselves (`aws`, through
 //! [`ports`](crate::domain::ports)), SQL (`store`), wording for terminals (`ssh::messages`).
 
+mod activity;
 mod begin;
 mod budget;
 mod budgets;
@@ -108,6 +109,8 @@ pub struct Limits {
     pub catalogue_every: Duration,
     /// For how long the streams of a dead replica may still count at AWS: its idle limit.
     pub doubtful: Duration,
+    /// Over how long a time bytes are added up to tell an editor's heartbeat from work.
+    pub heartbeat_window: Duration,
     /// How links behave.
     pub link: link::LinkOptions,
 }
@@ -122,6 +125,7 @@ impl Default for Limits {
             poll_every: Duration::from_secs(5),
             catalogue_every: Duration::from_secs(60),
             doubtful: Duration::from_secs(60 * 60),
+            heartbeat_window: Duration::from_secs(10),
             link: link::LinkOptions::default(),
         }
     }
@@ -142,6 +146,7 @@ struct Inner {
     standing: standing::Standing,
     catalog: catalog::SpaceCatalog,
     starter: start::Starter,
+    activity: activity::Activity,
     reach: reach::Reach,
     links: links::Links,
     sessions: sessions::Sessions,
@@ -163,7 +168,8 @@ impl Gateway {
         let journal =
             journal::Journal::new(parts.replica, Arc::clone(&clock), parts.recorder.clone(), tracker.clone());
         let reach = reach(&parts, &journal);
-        let sessions = sessions::Sessions::new(journal.clone(), Arc::clone(&clock));
+        let activity = activity::Activity::new(Arc::clone(&clock), parts.limits.heartbeat_window);
+        let sessions = sessions::Sessions::new(journal.clone(), activity.clone(), Arc::clone(&clock));
         let links = links::Links::new(
             reach.clone(),
             sessions.clone(),
@@ -181,6 +187,7 @@ impl Gateway {
                 standing: reach.standing.clone(),
                 catalog: reach.catalog.clone(),
                 starter: reach.starter.clone(),
+                activity: activity.clone(),
                 reach,
                 links,
                 sessions,
@@ -216,6 +223,7 @@ impl Gateway {
             self.inner.catalog.run(self.inner.stop.clone()),
             self.run_judge(),
             self.run_bytes(),
+            self.run_activity(),
             self.run_control(),
         );
     }
