@@ -192,6 +192,15 @@ impl Notice {
         }
     }
 
+    /// The page on which something can be done about it.
+    #[must_use]
+    pub fn page(&self) -> Option<&str> {
+        match self {
+            Self::StopsSoon { page, .. } => page.as_deref(),
+            _ => None,
+        }
+    }
+
     /// One line: a subject.
     #[must_use]
     pub fn title(&self) -> String {
@@ -230,7 +239,7 @@ impl Notice {
             Self::Stopped { about, since, at, by, cost } => {
                 let mut lines = vec![format!("{} stopped at {}. Files are kept.", about.shown(), day(*at))];
                 let why = match since {
-                    Some(since) => format!("Why:  {}, idle since {}.", plain(by), hour(*since)),
+                    Some(since) => format!("Why:  idle since {}, stopped by {}.", hour(*since), plain(by)),
                     None => format!("Why:  stopped by {}.", plain(by)),
                 };
                 lines.push(why);
