@@ -348,6 +348,7 @@ fn gateway_limits(config: &Config) -> Limits {
         catalogue_every: config.watch.every,
         doubtful: config.links.doubtful,
         longest_hold: config.idle.longest_hold,
+        heartbeat_window: config.idle.window,
         link: LinkOptions { spool: Spool::new(spool_limits(config)), ..LinkOptions::default() },
     }
 }

@@ -8,6 +8,7 @@
 //! What is *not* here: SSH towards clients (`ssh`), SageMaker and Session Manager themselves (`aws`, through
 //! [`ports`](crate::domain::ports)), SQL (`store`), wording for terminals (`ssh::messages`).
 
+mod activity;
 mod asked;
 mod begin;
 mod budget;
@@ -112,6 +113,8 @@ pub struct Limits {
     pub doubtful: Duration,
     /// The longest that a person may hold a space.
     pub longest_hold: Duration,
+    /// Over how long a time bytes are added up to tell an editor's heartbeat from work.
+    pub heartbeat_window: Duration,
     /// How links behave.
     pub link: link::LinkOptions,
 }
@@ -127,6 +130,7 @@ impl Default for Limits {
             catalogue_every: Duration::from_secs(60),
             doubtful: Duration::from_secs(60 * 60),
             longest_hold: Duration::from_secs(24 * 60 * 60),
+            heartbeat_window: Duration::from_secs(10),
             link: link::LinkOptions::default(),
         }
     }
@@ -147,6 +151,7 @@ struct Inner {
     standing: standing::Standing,
     catalog: catalog::SpaceCatalog,
     starter: start::Starter,
+    activity: activity::Activity,
     reach: reach::Reach,
     links: links::Links,
     sessions: sessions::Sessions,
@@ -168,7 +173,8 @@ impl Gateway {
         let journal =
             journal::Journal::new(parts.replica, Arc::clone(&clock), parts.recorder.clone(), tracker.clone());
         let reach = reach(&parts, &journal);
-        let sessions = sessions::Sessions::new(journal.clone(), Arc::clone(&clock));
+        let activity = activity::Activity::new(Arc::clone(&clock), parts.limits.heartbeat_window);
+        let sessions = sessions::Sessions::new(journal.clone(), activity.clone(), Arc::clone(&clock));
         let links = links::Links::new(
             reach.clone(),
             sessions.clone(),
@@ -186,6 +192,7 @@ impl Gateway {
                 standing: reach.standing.clone(),
                 catalog: reach.catalog.clone(),
                 starter: reach.starter.clone(),
+                activity: activity.clone(),
                 reach,
                 links,
                 sessions,
@@ -221,6 +228,7 @@ impl Gateway {
             self.inner.catalog.run(self.inner.stop.clone()),
             self.run_judge(),
             self.run_bytes(),
+            self.run_activity(),
             self.run_control(),
         );
     }

@@ -21,6 +21,7 @@ pub mod profiles;
 pub mod record;
 pub mod secrets;
 pub mod sessions;
+pub mod signs;
 pub mod spaces;
 mod spells;
 mod spool;

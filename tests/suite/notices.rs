@@ -254,3 +254,13 @@ async fn the_command_line_says_of_each_channel_whether_it_took_the_test() -> Res
     assert_eq!(mails.mails().len(), 2);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_address_that_nobody_answers_at_is_not_repeated() -> Result<()> {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let hook = format!("[[notify.webhooks]]\nurl = \"http://user:T0PSECRET@{closed}/T0PSECRET\"\n");
+    let tried = notifier(&hook, QUICK)?.test().await;
+    let shown = format!("{tried:?}");
+    assert!(tried[0].taken.is_err() && !shown.contains("T0PSECRET"), "{shown}");
+    Ok(())
+}

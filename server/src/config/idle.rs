@@ -22,6 +22,8 @@ pub struct IdleSettings {
     pub policies: Policies,
     /// Between two looks.
     pub look_every: Duration,
+    /// Over how long a time bytes are added up to tell an editor's heartbeat from work.
+    pub window: Duration,
     /// How long looks are kept, for explanations and for trying policies on the past.
     pub looks_kept: Duration,
     /// The longest that a person may hold a space.
@@ -33,6 +35,7 @@ impl Default for IdleSettings {
         Self {
             policies: Policies::default(),
             look_every: Duration::from_secs(60),
+            window: Duration::from_secs(10),
             looks_kept: Duration::from_secs(30 * 86_400),
             longest_hold: Duration::from_secs(24 * 3_600),
         }
@@ -42,6 +45,7 @@ impl Default for IdleSettings {
 impl IdleSettings {
     pub(super) fn read(mut section: Section<'_>, domains: &[Domain], faults: &Faults) -> Self {
         let look_every = section.seconds("look_every_s", 1..=600, 60);
+        let window = section.seconds("window_s", 1..=60, 10);
         let looks_kept = Duration::from_secs(section.number("looks_kept_days", 1..=366, 30) * 86_400);
         let longest_hold = section.seconds("longest_hold_s", 60..=YEAR_S, 24 * 3_600);
         let default = read_policy(&mut section, Policy { look_every, ..Policy::default() });
@@ -58,7 +62,7 @@ impl IdleSettings {
             rules.push(Rule { scope, policy });
         }
         section.finish();
-        Self { policies: Policies::new(default, rules), look_every, looks_kept, longest_hold }
+        Self { policies: Policies::new(default, rules), look_every, window, looks_kept, longest_hold }
     }
 }
 

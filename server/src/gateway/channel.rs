@@ -66,6 +66,7 @@ enum Sink {
 struct Shared {
     id: ChannelId,
     kind: ChannelKind,
+    pty: bool,
     live: Arc<Live>,
     journal: Journal,
     clock: Arc<dyn Clock>,
@@ -128,6 +129,7 @@ impl Channel {
         let shared = Arc::new(Shared {
             id,
             kind: start.kind,
+            pty: start.pty,
             live: Arc::clone(live),
             journal: journal.clone(),
             clock: Arc::clone(clock),
@@ -137,6 +139,7 @@ impl Channel {
             ending: Mutex::default(),
             unwritten: Mutex::new(Some(opened.clone())),
         });
+        live.track.opened(start.kind, start.pty, clock.now());
         metrics::gauge!(names::CHANNELS, "kind" => start.kind.as_str()).increment(1);
         debug!(channel.id = %shared.id, session.id = %live.id, kind = start.kind.as_str(), "channel open");
         journal.record(vec![opened]).await;
@@ -169,6 +172,7 @@ impl ChannelInput {
         .await?;
         self.shared.bytes_in.fetch_add(count, Ordering::Relaxed);
         self.shared.live.moved_in(count);
+        self.shared.live.track.sent(self.shared.pty, count, self.shared.clock.now());
         metrics::counter!(names::BYTES, "direction" => "in").increment(count);
         Ok(())
     }
@@ -250,6 +254,7 @@ impl Shared {
                 let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 self.bytes_out.fetch_add(count, Ordering::Relaxed);
                 self.live.moved_out(count);
+                self.live.track.received(self.pty, count, self.clock.now());
                 metrics::counter!(names::BYTES, "direction" => "out").increment(count);
             }
             Output::ExitStatus(status) => lock(&self.ending).exit_status = Some(*status),

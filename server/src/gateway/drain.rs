@@ -87,7 +87,7 @@ mod tests {
     fn scene() -> (Sessions, Arc<Live>, PausedClock, Written) {
         let clock = PausedClock::start();
         let (journal, written) = fakes::journal(&clock);
-        let sessions = Sessions::new(journal, Arc::new(clock));
+        let sessions = fakes::sessions(journal, &clock);
         let space = fakes::space("lab", "own", "alice");
         let (id, user) = (SessionId::generate(), UserId::generate());
         let live = sessions.enter(id, user, space, Mode::Session, fakes::connection(), None);

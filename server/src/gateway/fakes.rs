@@ -61,6 +61,13 @@ pub(super) fn journal(clock: &PausedClock) -> (Journal, Written) {
     (Journal::into(Arc::new(sink), Arc::new(*clock)), written)
 }
 
+/// No sessions yet.
+pub(super) fn sessions(journal: Journal, clock: &PausedClock) -> super::sessions::Sessions {
+    let clock: Arc<dyn Clock> = Arc::new(*clock);
+    let activity = super::activity::Activity::new(Arc::clone(&clock), Duration::from_secs(10));
+    super::sessions::Sessions::new(journal, activity, clock)
+}
+
 /// A name from a literal.
 pub(super) fn named<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("malformed: {text}"))

@@ -93,7 +93,6 @@ mod tests {
     use crate::domain::record::Mode;
     use crate::domain::user::{User, Users};
     use crate::gateway::fakes::{self, PausedClock, named};
-    use crate::gateway::sessions::Sessions;
 
     struct Scene {
         policy: watch::Sender<Arc<AccessPolicy>>,
@@ -114,7 +113,7 @@ mod tests {
         let (policy, policy_seen) = watch::channel(Arc::new(AccessPolicy::default()));
         let (users, users_seen) = watch::channel(known(&[&alice, &bo]));
         let standing = Standing::new(policy_seen, users_seen, journal.clone());
-        let sessions = Sessions::new(journal, Arc::new(clock));
+        let sessions = fakes::sessions(journal, &clock);
         let enter = |user: &User, mode| {
             let space = fakes::space("lab", "own", user.name.as_str());
             sessions.enter(SessionId::generate(), user.id, space, mode, fakes::connection(), None)

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::activity::{Activity, Track};
 use super::journal::Journal;
 use super::lock::lock;
 use super::want::{Connection, Incoming, Notice};
@@ -35,6 +36,8 @@ pub(super) struct Live {
     pub(super) space: Space,
     pub(super) mode: Mode,
     pub(super) connection: Connection,
+    /// Where signs of the person at work are kept.
+    pub(super) track: Arc<Track>,
     /// Cancelled once its channels must end.
     pub(super) cut: CancellationToken,
     pub(super) notices: watch::Sender<Option<Notice>>,
@@ -78,13 +81,14 @@ pub(super) struct Sessions {
     live: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
     count: Arc<watch::Sender<usize>>,
     journal: Journal,
+    activity: Activity,
     clock: Arc<dyn Clock>,
 }
 
 impl Sessions {
-    pub(super) fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(journal: Journal, activity: Activity, clock: Arc<dyn Clock>) -> Self {
         let count = Arc::new(watch::Sender::new(0));
-        Self { live: Arc::default(), count, journal, clock }
+        Self { live: Arc::default(), count, journal, activity, clock }
     }
 
     /// Registers a session whose first row is written.
@@ -98,12 +102,14 @@ impl Sessions {
         notice: Option<Notice>,
     ) -> Arc<Live> {
         let (incoming, waiting) = mpsc::channel(INCOMING);
+        let track = self.activity.track(space.id, user);
         let live = Arc::new(Live {
             id,
             user,
             space,
             mode,
             connection,
+            track,
             cut: CancellationToken::new(),
             notices: watch::Sender::new(notice),
             incoming,
@@ -299,7 +305,7 @@ mod tests {
     fn scene() -> (Sessions, Arc<Live>, Written) {
         let clock = PausedClock::start();
         let (journal, written) = fakes::journal(&clock);
-        let sessions = Sessions::new(journal, Arc::new(clock));
+        let sessions = fakes::sessions(journal, &clock);
         let space = fakes::space("lab", "own", "alice");
         let (id, user) = (SessionId::generate(), UserId::generate());
         let live = sessions.enter(id, user, space, Mode::Session, fakes::connection(), None);

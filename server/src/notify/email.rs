@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::message::Mailbox;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -68,6 +68,8 @@ impl Mailer {
             .date(SystemTime::from(told.at))
             .message_id(Some(format!("<{}@{}>", told.id, self.from.domain())))
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            // Without it, readers take the text as it travels (RFC 2045, 4).
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(text)
             .map_err(|error| error.to_string())

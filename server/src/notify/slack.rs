@@ -13,7 +13,13 @@ pub(super) fn message(notice: &Notice) -> Value {
     // Verbatim: names and channels in somebody's text stay text.
     let section = |text: String| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } });
     let body = cut(&notice.body().iter().map(|line| escaped(line)).collect::<Vec<_>>());
-    json!({ "text": title, "blocks": [section(format!("*{title}*")), section(body)] })
+    let mut blocks = vec![section(format!("*{title}*")), section(body)];
+    // Verbatim text has no links but those that are written as such.
+    let is_link = |page: &&str| page.starts_with("http") && !page.contains(['|', ' ']);
+    if let Some(page) = notice.page().filter(is_link) {
+        blocks.push(section(format!("<{}|Keep it up>", escaped(page))));
+    }
+    json!({ "text": title, "blocks": blocks })
 }
 
 /// The three characters that control Slack's text (docs.slack.dev, Formatting message text: escaping).

@@ -32,6 +32,21 @@ fn slack_reads_no_markup_in_anybodys_text() {
 }
 
 #[test]
+fn slack_links_to_the_page_that_keeps_a_space_up_and_to_nothing_else() {
+    let soon = |page: &str| {
+        let Notice::StopFailed { about, .. } = failed("") else { panic!("it is") };
+        let at = datetime!(2026-11-26 14:44 UTC);
+        let text = || String::from("x");
+        let page = Some(page.to_owned());
+        Notice::StopsSoon { about, since: at, stop_at: at, why: text(), hold: text(), page, cost: None }
+    };
+    let message = slack::message(&soon("https://gateway.example.com/spaces/a?b=1&c=2"));
+    let link = "<https://gateway.example.com/spaces/a?b=1&amp;c=2|Keep it up>";
+    assert_eq!(message["blocks"][2]["text"]["text"], link);
+    assert!(slack::message(&soon("javascript:x"))["blocks"].get(2).is_none());
+}
+
+#[test]
 fn slack_takes_the_longest_text() {
     let message = slack::message(&failed(&"&".repeat(5_000)));
     for block in message["blocks"].as_array().unwrap() {

@@ -258,12 +258,3 @@ fn understood<T: DeserializeOwned>(run: RunId, value: Value) -> Option<T> {
         .inspect_err(|error| warn!(run.id = %run, %error, "a stored judgement cannot be read"))
         .ok()
 }
-impl Store {
-    /// TEMPORARY
-    pub async fn outside_of(
-        &self,
-        _: &[SpaceId],
-    ) -> Result<HashMap<SpaceId, crate::domain::idle::Outside>, StoreError> {
-        Ok(HashMap::new())
-    }
-}
