@@ -4,6 +4,7 @@
 
 mod approval;
 mod architecture;
+mod asking_about_spaces;
 mod audit;
 mod aws_side;
 mod certificates;

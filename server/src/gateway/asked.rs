@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-pub use report::{Report, stopped_at};
+pub use report::{Report, stopped_at, would_stop_at};
 
 use super::Gateway;
 use super::errors::{AskError, OpenError};

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::cost::Cost;
-use crate::domain::idle::{Because, Doubt, Ground, Hold, Trigger, Verdict};
+use crate::domain::idle::{Because, Doubt, Ground, Hold, Mode, Trigger, Verdict};
 use crate::domain::ids::InstanceType;
 use crate::domain::money::Money;
 use crate::domain::space::{Space, SpaceState};
@@ -107,7 +107,7 @@ impl Report {
             "because": because,
             "idle_since": idle_since.map(written),
             "looked_at": up.and_then(|up| up.looked_at).map(written),
-            "stops_at": up.and_then(|up| up.stops_at).map(written),
+            "stops_at": up.filter(|up| up.rule.policy.mode == Mode::Stop).and_then(would_stop_at).map(written),
             "month": {
                 "total_usd": self.month.total().decimal(DECIMALS),
                 "idle_usd": self.month.spent.idle.decimal(DECIMALS),
@@ -130,6 +130,15 @@ impl Report {
 #[must_use]
 pub fn stopped_at(ended: &Ended) -> OffsetDateTime {
     ended.stop.as_ref().map_or(ended.at, |stop| stop.ended_at)
+}
+
+/// When a run stops unless somebody uses it, or would if its policy were no dry run.
+#[must_use]
+pub fn would_stop_at(up: &Up) -> Option<OffsetDateTime> {
+    match &up.verdict {
+        Some(Verdict::Idle { stop_at, .. }) => up.stops_at.or(*stop_at),
+        _ => None,
+    }
 }
 
 fn hold(hold: &Hold) -> Value {

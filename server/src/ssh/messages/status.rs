@@ -12,7 +12,7 @@ use crate::domain::grant::Term;
 use crate::domain::idle::{Because, Doubt, Hold, Mode, Trigger, Verdict};
 use crate::domain::space::SpaceState;
 use crate::gateway::idle::{Ended, Stopping, Up};
-use crate::gateway::{AskError, Held, Report, Stopped, stopped_at};
+use crate::gateway::{AskError, Held, Report, Stopped, stopped_at, would_stop_at};
 
 /// Where text beside a word stands.
 const INDENT: usize = 12;
@@ -111,10 +111,7 @@ fn verdict(up: &Up, now: OffsetDateTime) -> String {
 
 /// When it stops, or why it does not.
 fn stops(up: &Up, now: OffsetDateTime) -> String {
-    let (due, mode) = match &up.verdict {
-        Some(Verdict::Idle { stop_at, .. }) => (up.stops_at.or(*stop_at), up.rule.policy.mode),
-        _ => (None, up.rule.policy.mode),
-    };
+    let (due, mode) = (would_stop_at(up), up.rule.policy.mode);
     match (mode, &up.verdict, due) {
         (Mode::Never, ..) => "never: its policy stops nothing".to_owned(),
         (Mode::DryRun, _, Some(at)) => format!("not: its policy is a dry run. It would at {}", when(at, now)),
@@ -157,17 +154,25 @@ fn evidence(out: &mut String, report: &Report) {
 }
 
 fn sessions(out: &mut String, report: &Report) {
-    let who = report.sessions.iter().map(|session| session.user.len()).max().unwrap_or_default();
-    for (index, session) in report.sessions.iter().enumerate() {
+    let columns: Vec<[String; 3]> = report
+        .sessions
+        .iter()
+        .map(|session| {
+            [clean(&session.user), clean(program(&session.client_version)), session.client_address.clone()]
+        })
+        .collect();
+    let [who, with, from] = [0, 1, 2].map(|at| {
+        let cells = columns.iter().filter_map(|cells| cells.get(at));
+        cells.map(String::len).max().unwrap_or_default()
+    });
+    for (index, (session, [user, client, address])) in report.sessions.iter().zip(&columns).enumerate() {
         let word = if index == 0 { "\nsessions" } else { "" };
-        let lead = format!("{word:<0$}{1}  {2:<who$}  ", indent(index), session.id.short(), session.user);
-        let text = format!(
-            "{}  {}  {}",
-            program(&session.client_version),
-            session.client_address,
-            lasted(report.now - session.started_at)
+        let lead = format!(
+            "{word:<0$}{1}  {user:<who$}  {client:<with$}  {address:<from$}  ",
+            indent(index),
+            session.id.short()
         );
-        wrap(out, &lead, INDENT + 6, &clean(&text), "\n");
+        wrap(out, &lead, INDENT + 6, &lasted(report.now - session.started_at), "\n");
     }
 }
 
