@@ -17,7 +17,7 @@ mod policy;
 mod schedules;
 mod stopper;
 
-pub use evidence::{Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};
+pub use evidence::{CpuUse, Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};
 pub use heartbeat::Heartbeat;
 pub use hours::Hours;
 pub use judge::{Because, Doubt, Ground, Run, Verdict, grounds, judge};

@@ -5,7 +5,7 @@
 //! reconnects is not taken for somebody.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +38,27 @@ pub(super) struct Track {
     at_ms: [AtomicI64; 5],
     /// Bytes of other channels than terminals, towards the space and from it, since the last window.
     moved: [AtomicU64; 2],
+    /// Channels that are open and whose bytes are added up.
+    open: Arc<AtomicUsize>,
+}
+
+/// How the bytes of one channel count.
+pub(super) enum Way {
+    /// Each is a key or a line on a screen.
+    Terminal,
+    /// Added up, beside an editor's heartbeat. The channel counts as open for as long as this lives.
+    Sum { _open: Open },
+    /// Not at all: a person's agent answers by itself.
+    Not,
+}
+
+/// One more channel is open.
+pub(super) struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is remembered of a track beside what passes by.
@@ -67,30 +88,37 @@ impl Track {
     }
 
     /// A channel was opened. Only what an editor does not open by itself counts.
-    pub(super) fn opened(&self, kind: ChannelKind, pty: bool, now: OffsetDateTime) {
+    pub(super) fn opened(&self, kind: ChannelKind, pty: bool, now: OffsetDateTime) -> Way {
         if pty || kind == ChannelKind::Sftp {
             self.seen(Sign::Opened, now);
         }
+        match kind {
+            _ if pty => Way::Terminal,
+            ChannelKind::Agent => Way::Not,
+            _ => {
+                self.open.fetch_add(1, Ordering::Relaxed);
+                Way::Sum { _open: Open(Arc::clone(&self.open)) }
+            }
+        }
     }
 
-    /// Bytes went towards the space.
-    pub(super) fn sent(&self, pty: bool, bytes: u64, now: OffsetDateTime) {
-        self.passed(pty.then_some(Sign::Keys), 0, bytes, now);
+    /// Bytes go towards the space.
+    pub(super) fn sent(&self, way: &Way, bytes: u64, now: OffsetDateTime) {
+        self.passed(way, Sign::Keys, 0, bytes, now);
     }
 
     /// Bytes came from the space.
-    pub(super) fn received(&self, pty: bool, bytes: u64, now: OffsetDateTime) {
-        self.passed(pty.then_some(Sign::Screen), 1, bytes, now);
+    pub(super) fn received(&self, way: &Way, bytes: u64, now: OffsetDateTime) {
+        self.passed(way, Sign::Screen, 1, bytes, now);
     }
 
-    fn passed(&self, sign: Option<Sign>, direction: usize, bytes: u64, now: OffsetDateTime) {
-        match sign {
-            Some(sign) => self.seen(sign, now),
-            None => {
-                if let Some(moved) = self.moved.get(direction) {
-                    moved.fetch_add(bytes, Ordering::Relaxed);
-                }
+    fn passed(&self, way: &Way, sign: Sign, direction: usize, bytes: u64, now: OffsetDateTime) {
+        match (way, self.moved.get(direction)) {
+            (Way::Terminal, _) => self.seen(sign, now),
+            (Way::Sum { .. }, Some(moved)) => {
+                moved.fetch_add(bytes, Ordering::Relaxed);
             }
+            _ => {}
         }
     }
 }
@@ -102,7 +130,10 @@ impl Activity {
 
     /// The track of a person in a space.
     pub(super) fn track(&self, space: SpaceId, user: UserId) -> Arc<Track> {
-        Arc::clone(&lock(&self.all).entry((space, user)).or_default().track)
+        let mut all = lock(&self.all);
+        let memory = all.entry((space, user)).or_default();
+        memory.used = self.clock.elapsed();
+        Arc::clone(&memory.track)
     }
 
     /// A window is over: whoever moved more than their editor's heartbeat was at work.
@@ -110,10 +141,13 @@ impl Activity {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let mut all = lock(&self.all);
         for memory in all.values_mut() {
+            // While nothing is open nothing is learnt: silence between two sessions is no editor's.
+            let open = memory.track.open.load(Ordering::Relaxed) > 0;
             let signs = [Sign::Sent, Sign::Received];
             for ((moved, heartbeat), sign) in memory.track.moved.iter().zip(&mut memory.heartbeats).zip(signs)
             {
-                if heartbeat.window(moved.swap(0, Ordering::Relaxed)) {
+                let bytes = moved.swap(0, Ordering::Relaxed);
+                if (open || bytes > 0) && heartbeat.window(bytes) {
                     memory.track.seen(sign, now);
                 }
             }
@@ -125,8 +159,8 @@ impl Activity {
         all.retain(|_, memory| elapsed.saturating_sub(memory.used) < REMEMBERED);
     }
 
-    /// What is to be written now.
-    fn news(&self) -> Vec<NewSign> {
+    /// What is to be written now; at the end everything that is not written yet.
+    fn news(&self, last: bool) -> Vec<NewSign> {
         let now_ms = millis(self.clock.now());
         let every = i64::try_from(WRITE_EVERY.whole_milliseconds()).unwrap_or(i64::MAX);
         let mut news = Vec::new();
@@ -134,7 +168,7 @@ impl Activity {
             for ((sign, at), written) in SIGNS.iter().zip(&memory.track.at_ms).zip(&memory.written_ms) {
                 let at_ms = at.load(Ordering::Relaxed);
                 // After the clock was put back, what was written lies ahead: then a newer sign is one that differs.
-                if at_ms != 0 && at_ms != *written && (now_ms - written).abs() >= every {
+                if at_ms != 0 && at_ms != *written && (last || (now_ms - written).abs() >= every) {
                     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
                     news.extend(at.ok().map(|at| NewSign { space, user, sign: *sign, at }));
                 }
@@ -174,7 +208,7 @@ impl Gateway {
                 window = clock.elapsed();
                 activity.window();
             }
-            let done = self.write_signs().await;
+            let done = self.write_signs(self.inner.stop.is_cancelled()).await;
             if let (Err(error), true) = (&done, well) {
                 // Later it is written with the newest times.
                 warn!(error = error as &dyn std::error::Error, "signs of activity cannot be written");
@@ -183,8 +217,8 @@ impl Gateway {
         }
     }
 
-    async fn write_signs(&self) -> Result<(), StoreError> {
-        let news = self.inner.activity.news();
+    async fn write_signs(&self, last: bool) -> Result<(), StoreError> {
+        let news = self.inner.activity.news(last);
         if !news.is_empty() {
             self.inner.store.write_signs(&news).await?;
             self.inner.activity.written(&news);
@@ -206,7 +240,7 @@ mod tests {
     }
 
     fn written(activity: &Activity) -> Vec<Sign> {
-        let news = activity.news();
+        let news = activity.news(false);
         activity.written(&news);
         news.into_iter().map(|new| new.sign).collect()
     }
@@ -216,8 +250,10 @@ mod tests {
         let (activity, track, clock) = scene();
         assert_eq!(written(&activity), []);
         let mut writes = 0;
+        let keys = track.opened(ChannelKind::Shell, true, clock.now());
+        assert_eq!(written(&activity), [Sign::Opened]);
         for second in 0..30 {
-            track.sent(true, 1, clock.now());
+            track.sent(&keys, 1, clock.now());
             let news = written(&activity);
             assert!(second > 0 || news == [Sign::Keys]);
             writes += news.len();
@@ -233,26 +269,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_shells_and_sftp_count_by_being_opened() {
         let (activity, track, clock) = scene();
-        track.opened(ChannelKind::Exec, false, clock.now());
-        track.opened(ChannelKind::Forward, false, clock.now());
-        track.opened(ChannelKind::Jump, false, clock.now());
+        for kind in [ChannelKind::Exec, ChannelKind::Forward, ChannelKind::Jump, ChannelKind::Agent] {
+            drop(track.opened(kind, false, clock.now()));
+        }
         assert_eq!(written(&activity), []);
-        track.opened(ChannelKind::Sftp, false, clock.now());
+        drop(track.opened(ChannelKind::Sftp, false, clock.now()));
         assert_eq!(written(&activity), [Sign::Opened]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_editor_that_only_beats_leaves_no_sign_even_when_it_reconnects() {
         let (activity, track, clock) = scene();
-        for turn in 0..200 {
-            track.sent(false, 4_000 + turn % 7 * 100, clock.now());
-            track.received(false, 6_000 - turn % 5 * 100, clock.now());
-            clock.sleep(activity.window).await;
-            activity.window();
+        for _ in 0..3 {
+            let way = track.opened(ChannelKind::Forward, false, clock.now());
+            for turn in 0..70 {
+                track.sent(&way, 4_000 + turn % 7 * 100, clock.now());
+                track.received(&way, 6_000 - turn % 5 * 100, clock.now());
+                clock.sleep(activity.window).await;
+                activity.window();
+            }
+            drop(way);
+            // The laptop sleeps.
+            for _ in 0..120 {
+                clock.sleep(activity.window).await;
+                activity.window();
+            }
         }
         assert_eq!(written(&activity), []);
+        let way = track.opened(ChannelKind::Forward, false, clock.now());
         for _ in 0..3 {
-            track.sent(false, 60_000, clock.now());
+            track.sent(&way, 60_000, clock.now());
             clock.sleep(activity.window).await;
             activity.window();
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::debug;
 
+use super::activity::Way;
 use super::clock::within;
 use super::journal::Journal;
 use super::link::{Output, Pty, SpaceChannel, SpaceInput, SpaceOutput};
@@ -66,7 +67,7 @@ enum Sink {
 struct Shared {
     id: ChannelId,
     kind: ChannelKind,
-    pty: bool,
+    way: Way,
     live: Arc<Live>,
     journal: Journal,
     clock: Arc<dyn Clock>,
@@ -129,7 +130,7 @@ impl Channel {
         let shared = Arc::new(Shared {
             id,
             kind: start.kind,
-            pty: start.pty,
+            way: live.track.opened(start.kind, start.pty, clock.now()),
             live: Arc::clone(live),
             journal: journal.clone(),
             clock: Arc::clone(clock),
@@ -139,7 +140,6 @@ impl Channel {
             ending: Mutex::default(),
             unwritten: Mutex::new(Some(opened.clone())),
         });
-        live.track.opened(start.kind, start.pty, clock.now());
         metrics::gauge!(names::CHANNELS, "kind" => start.kind.as_str()).increment(1);
         debug!(channel.id = %shared.id, session.id = %live.id, kind = start.kind.as_str(), "channel open");
         journal.record(vec![opened]).await;
@@ -162,6 +162,8 @@ impl ChannelInput {
     /// When the channel is gone, or its session.
     pub async fn data(&self, bytes: Bytes) -> Result<(), ChannelGone> {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Before it is handed on: whoever types at a space that takes nothing is at work all the same.
+        self.shared.live.track.sent(&self.shared.way, count, self.shared.clock.now());
         self.unless_cut(async {
             match &self.shared.sink {
                 Some(Sink::Link { input, .. }) => input.data(bytes).await.map_err(|_| ChannelGone),
@@ -172,7 +174,6 @@ impl ChannelInput {
         .await?;
         self.shared.bytes_in.fetch_add(count, Ordering::Relaxed);
         self.shared.live.moved_in(count);
-        self.shared.live.track.sent(self.shared.pty, count, self.shared.clock.now());
         metrics::counter!(names::BYTES, "direction" => "in").increment(count);
         Ok(())
     }
@@ -254,7 +255,7 @@ impl Shared {
                 let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 self.bytes_out.fetch_add(count, Ordering::Relaxed);
                 self.live.moved_out(count);
-                self.live.track.received(self.pty, count, self.clock.now());
+                self.live.track.received(&self.way, count, self.clock.now());
                 metrics::counter!(names::BYTES, "direction" => "out").increment(count);
             }
             Output::ExitStatus(status) => lock(&self.ending).exit_status = Some(*status),

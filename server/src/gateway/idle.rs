@@ -55,31 +55,47 @@ pub struct Idle(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    /// Wall and monotonic time of the last pass.
-    last: Mutex<Option<(OffsetDateTime, Duration)>>,
+    clock: Mutex<ClockWatch>,
+}
+
+/// How the clock has run.
+#[derive(Default)]
+struct ClockWatch {
+    /// Wall and monotonic time when it was looked at last.
+    last: Option<(OffsetDateTime, Duration)>,
+    /// When it was last found set, in monotonic time.
+    jumped: Option<Duration>,
 }
 
 impl Idle {
     /// Puts the parts together. Nothing runs by itself.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last: Mutex::new(None) }))
+        Self(Arc::new(Inner { parts, clock: Mutex::default() }))
     }
 
     fn parts(&self) -> &Parts {
         &self.0.parts
     }
 
-    /// The time, and whether the clock has run evenly since this was asked last.
+    /// Watches the clock. Called often, also by replicas that do not judge: whoever takes over knows of a jump.
+    pub fn watch_clock(&self) {
+        let _ = self.now();
+    }
+
+    /// The time, and whether the clock has run evenly for long enough that every look since then has been told.
     fn now(&self) -> (OffsetDateTime, bool) {
         let (wall, run) = (self.parts().clock.now(), self.parts().clock.elapsed());
-        let before = lock(&self.0.last).replace((wall, run));
-        let steady = before.is_none_or(|(last_wall, last_run)| {
-            let expected =
+        let gap = self.parts().policies.borrow().longest_gap();
+        let mut watch = lock(&self.0.clock);
+        if let Some((last_wall, last_run)) = watch.last.replace((wall, run)) {
+            let passed =
                 time::Duration::try_from(run.saturating_sub(last_run)).unwrap_or(time::Duration::MAX);
-            ((wall - last_wall) - expected).abs() <= JUMP
-        });
-        (wall, steady)
+            if ((wall - last_wall) - passed).abs() > JUMP {
+                watch.jumped = Some(run);
+            }
+        }
+        (wall, watch.jumped.is_none_or(|jumped| run.saturating_sub(jumped) > gap))
     }
 
     /// The policy of a run's space.

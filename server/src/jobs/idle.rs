@@ -47,6 +47,7 @@ impl IdleJob {
         let (mut well, mut passed, mut forgot) = (true, None::<Duration>, None::<Duration>);
         loop {
             let now = self.clock.elapsed();
+            self.idle.watch_clock();
             let due =
                 |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
             if self.lead.held().await {

@@ -56,6 +56,21 @@ impl Store {
     pub async fn outside_of(&self, spaces: &[SpaceId]) -> Result<HashMap<SpaceId, Outside>, StoreError> {
         let spaces: Vec<Uuid> = spaces.iter().map(|space| space.uuid()).collect();
         let mut outside: HashMap<SpaceId, Outside> = HashMap::new();
+        // Silence first: a replica that comes back in between is then unsure rather than sure with old signs.
+        let silent = sqlx::query!(
+            "SELECT DISTINCT s.space_id, r.host
+             FROM sessions s JOIN replicas r ON r.id = s.replica_id
+             WHERE s.space_id = ANY ($1)
+               AND (s.ended_at IS NULL AND r.renewed_at + make_interval(secs => r.lease_s) < now()
+                    OR s.end_code = 'gateway_crashed' AND r.lapsed_at + make_interval(secs => 2 * r.lease_s) > now())",
+            &spaces,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in silent {
+            outside.entry(row.space_id.into()).or_default().unsure =
+                Some(format!("the gateway on {} has fallen silent with sessions in it", row.host));
+        }
         let rows = sqlx::query!(
             "SELECT DISTINCT ON (s.space_id, s.sign) s.space_id, s.sign, s.at, u.name
              FROM signs s JOIN users u ON u.id = s.user_id
@@ -69,20 +84,6 @@ impl Store {
             let Some(sign) = all.into_iter().find(|sign| sign.as_str() == row.sign) else { continue };
             let seen = Seen { sign, at: row.at, by: Some(row.name) };
             outside.entry(row.space_id.into()).or_default().signs.push(seen);
-        }
-        let silent = sqlx::query!(
-            "SELECT DISTINCT s.space_id, r.host
-             FROM sessions s JOIN replicas r ON r.id = s.replica_id
-             WHERE s.space_id = ANY ($1)
-               AND (s.ended_at IS NULL AND r.renewed_at + make_interval(secs => r.lease_s) < now()
-                    OR s.end_code = 'gateway_crashed' AND r.lapsed_at + make_interval(secs => r.lease_s) > now())",
-            &spaces,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in silent {
-            outside.entry(row.space_id.into()).or_default().unsure =
-                Some(format!("the gateway on {} has fallen silent with sessions in it", row.host));
         }
         Ok(outside)
     }

@@ -113,7 +113,10 @@ pub struct Inside {
     /// The newest of each sign that has a time of its own.
     #[serde(default)]
     pub signs: Vec<Seen>,
-    /// CPU use since the look before, in percent of one core.
+    /// What the CPU counters said.
+    #[serde(default)]
+    pub cpu: Option<CpuUse>,
+    /// CPU use since the look before, in percent of one core; worked out when the look is added to the others.
     #[serde(default)]
     pub cpu_percent: Option<f64>,
     /// The busiest GPU, in percent.
@@ -122,6 +125,15 @@ pub struct Inside {
     /// The programs that have used most CPU.
     #[serde(default)]
     pub programs: Vec<String>,
+}
+
+/// What the CPU counters of a space said. Two of them make a rate, whichever replica looked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CpuUse {
+    /// CPU time that has been used since the app began, in seconds of one core.
+    pub used_s: f64,
+    /// How long the machine was up, on its monotonic clock.
+    pub up_s: f64,
 }
 
 /// Why nobody could look inside.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::evidence::{Evidence, Seen, Sign};
+use super::evidence::{CpuUse, Evidence, Inside, Seen, Sign};
 use super::policy::Policy;
 
 /// A stretch of time without a gap.
@@ -24,6 +24,8 @@ pub struct Known {
     pub(super) from_outside: Option<Seen>,
     /// The newest sign from inside.
     pub(super) from_inside: Option<Seen>,
+    /// The CPU counters of the last look that had any.
+    pub(super) cpu: Option<CpuUse>,
     /// Levels, not moments, that the last look inside found: they may have lasted until the next look.
     pub(super) at_work: Vec<Sign>,
     /// The last look.
@@ -63,7 +65,10 @@ impl Known {
     }
 
     /// Adds a look. One that is older than the last is from before a clock was put back: what was known ends there.
-    pub fn take(&mut self, look: Evidence, policy: &Policy) {
+    pub fn take(&mut self, mut look: Evidence, policy: &Policy) {
+        if let Ok(inside) = &mut look.inside {
+            self.rate(inside);
+        }
         let at = look.at;
         extend(&mut self.watched, at, look.steady, policy);
         for seen in &look.outside.signs {
@@ -71,7 +76,8 @@ impl Known {
             newer(side, seen.clone(), at);
         }
         if let Ok(inside) = &look.inside {
-            let whole = extend(&mut self.inside, at, look.steady, policy);
+            // Without a rate of CPU use, as at the first look, a job may be at work unseen.
+            let whole = inside.cpu_percent.is_some() && extend(&mut self.inside, at, look.steady, policy);
             for seen in inside.signs.iter().filter(|seen| !seen.sign.from_outside()) {
                 newer(&mut self.from_inside, seen.clone(), at);
             }
@@ -85,6 +91,18 @@ impl Known {
             self.at_work = found;
         }
         self.last = Some(look);
+    }
+}
+
+impl Known {
+    /// Works out the rate of CPU use since the look before.
+    fn rate(&mut self, inside: &mut Inside) {
+        let now = inside.cpu;
+        inside.cpu_percent = self.cpu.zip(now).and_then(|(before, now)| {
+            let (used_s, up_s) = (now.used_s - before.used_s, now.up_s - before.up_s);
+            (used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
+        });
+        self.cpu = now.or(self.cpu);
     }
 }
 
@@ -117,7 +135,7 @@ fn newer(side: &mut Option<Seen>, seen: Seen, at: OffsetDateTime) {
 }
 
 /// What is at work now, the plainest first.
-fn levels(inside: &super::Inside, policy: &Policy) -> Vec<Sign> {
+fn levels(inside: &Inside, policy: &Policy) -> Vec<Sign> {
     let busy = inside.kernels.is_some_and(|(_, busy)| busy > 0);
     let cpu = inside.cpu_percent.is_some_and(|percent| percent >= policy.cpu_percent);
     let gpu = inside.gpu_percent.is_some_and(|percent| percent >= policy.gpu_percent);

@@ -220,6 +220,12 @@ impl Policies {
         self.rules.iter().find(|rule| rule.scope.covers(subject)).unwrap_or(&self.default)
     }
 
+    /// The longest between two looks that is no gap, the same under every policy.
+    #[must_use]
+    pub fn longest_gap(&self) -> Duration {
+        self.default.policy.longest_gap()
+    }
+
     /// Whether any policy needs the tags of a domain's spaces.
     #[must_use]
     pub fn need_tags(&self) -> bool {
