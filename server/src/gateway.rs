@@ -51,7 +51,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use asked::{Held, Report, StartWish, Started, Stopped, stopped_at, would_stop_at};
+pub use asked::{Held, LiveSession, Report, StartWish, Started, Stopped, stopped_at, would_stop_at};
 pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
 pub use errors::{AskError, FindError, OpenError};

@@ -26,7 +26,7 @@ use crate::domain::money::Money;
 use crate::domain::ports::SpaceControl;
 use crate::domain::space::{AppStatus, Space};
 use crate::domain::user::User;
-use crate::store::sessions::LiveSession;
+pub use crate::store::sessions::LiveSession;
 
 /// What became of a wish to hold a space.
 #[derive(Debug, Clone)]

@@ -316,3 +316,6 @@ pub(in crate::ssh) fn bad_reason(why: &str) -> Message {
 pub(in crate::ssh) fn bad_type(text: &str) -> Message {
     Message::new(format!("\"{text}\" is no instance type.")).next("write one such as ml.m5.xlarge.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,19 @@ fn a_spent_budget_says_how_much_and_when_it_renews() {
     );
     assert_eq!(status_of(&error), 1);
 }
+
+#[test]
+fn what_was_stopped_for_idleness_says_how_it_is_started() {
+    let pages = Some("https://gateway.example.com".to_owned());
+    let address = Address { pages, ..address() };
+    let error = OpenError::Idled(datetime!(2026-11-25 14:44 UTC));
+    let message = open_failed(&error, "churn-eda", datetime!(2026-11-25 15:00 UTC), &address);
+    assert_eq!(
+        message.render("\n"),
+        "spaceport: churn-eda was stopped for idleness at 14:44 UTC and stays stopped.\n\
+         \x20 An editor or a script that connects by itself does not start it.\n\
+         \x20 Next: run ssh churn-eda@gateway.example.com in a terminal, or\n\
+         \x20       ssh spaceport@gateway.example.com start churn-eda\n\
+         \x20       or press Start at https://gateway.example.com/spaces/churn-eda\n"
+    );
+}
