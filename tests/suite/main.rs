@@ -12,6 +12,7 @@ mod doors;
 mod endings;
 mod flow;
 mod grants;
+mod idling;
 mod money;
 mod notices;
 mod pages;

@@ -51,12 +51,17 @@ impl IdleJob {
             let due =
                 |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
             if self.lead.held().await {
-                let done = if due(passed, self.every) {
+                let looked = if due(passed, self.every) {
                     // Counted from its beginning, so that looks keep their distance however long one takes.
                     passed = Some(now);
                     self.idle.pass().await
                 } else {
-                    self.idle.wake().await
+                    Ok(())
+                };
+                // However often there is a look, stops are carried on.
+                let done = match looked {
+                    Ok(()) => self.idle.wake().await,
+                    Err(error) => Err(error),
                 };
                 if due(forgot, FORGET) && done.is_ok() {
                     forgot = Some(now);

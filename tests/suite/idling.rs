@@ -1,0 +1,102 @@
+//! Idleness from end to end: what keeps a space up, what does not, and what takes a warning back.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use spaceport_tests::until::until;
+use spaceport_tests::world::{Wish, World};
+use tokio::process::{Child, Command};
+
+use crate::terminal::Screen;
+
+/// How long a space may take to be judged and stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything is looked at each second; what the gateway sees suffices.
+fn wish(idle: &str) -> Wish {
+    let gateway = format!(
+        "[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 1\n\
+         window_s = 1\n{idle}\n"
+    );
+    Wish { gateway, ..Wish::default() }
+}
+
+/// A client that beats as an open editor does: some hundred bytes a few times a second through a command on standard
+/// input, and keepalives.
+fn editor(world: &World) -> Result<Child> {
+    let script = format!(
+        "while echo {}; do sleep 0.2; done | ssh -F {} -L {}:127.0.0.1:8888 -o ServerAliveInterval=1 demo cat",
+        "x".repeat(300),
+        world.client.config().display(),
+        world.folder().join("forward.sock").display()
+    );
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    Ok(command.spawn()?)
+}
+
+fn deletes(world: &World) -> usize {
+    world.account.simulator.cloudtrail().iter().filter(|event| event.event_name == "DeleteApp").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_editor_keeps_no_space_up() -> Result<()> {
+    let world = World::with(wish("idle_s = 8\ngrace_s = 1")).await?;
+    let mut editor = editor(&world)?;
+    world.expect("SELECT count(*) FROM channels WHERE ended_at IS NULL", "1").await?;
+    let stopped =
+        "SELECT count(*) FROM stops s JOIN runs r ON r.id = s.run_id JOIN spaces p ON p.id = r.space_id
+                   WHERE p.name = 'demo' AND s.outcome = 'stopped' AND s.trigger ? 'idle'";
+    until("demo to be stopped", PATIENCE, async || {
+        Ok((world.value(stopped).await?.as_deref() == Some("1")).then_some(()))
+    })
+    .await?;
+    // It beat to the end, and left no sign of anybody.
+    world.expect("SELECT count(*) FROM sessions WHERE ended_at IS NULL", "0").await?;
+    world.expect("SELECT count(*) FROM signs", "0").await?;
+    ensure!(
+        world.value("SELECT sum(bytes_in) > 4000 FROM sessions").await?.as_deref() == Some("true"),
+        "it beat"
+    );
+    editor.kill().await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typing_after_the_warning_takes_it_back() -> Result<()> {
+    let world = World::with(wish("idle_s = 6\ngrace_s = 40")).await?;
+    let screen = Screen::open(&world, &format!("ssh -F {} demo", world.client.config().display())).await?;
+    world.expect("SELECT count(*) FROM channels WHERE pty AND ended_at IS NULL", "1").await?;
+    let of_demo = "FROM stops s JOIN runs r ON r.id = s.run_id JOIN spaces p ON p.id = r.space_id
+                   WHERE p.name = 'demo'";
+    world.expect(&format!("SELECT count(*) {of_demo} AND s.ended_at IS NULL"), "1").await?;
+    screen.line("true").await?;
+    world.expect(&format!("SELECT min(s.outcome) {of_demo}"), "stays").await?;
+    let why = world.value(&format!("SELECT min(s.detail::text) {of_demo}")).await?.unwrap_or_default();
+    ensure!(why.contains("keys") || why.contains("screen"), "{why}");
+    ensure!(deletes(&world) == 0, "nothing was stopped");
+    screen.line("exit").await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_writes_down_what_it_would_have_stopped_and_stops_nothing() -> Result<()> {
+    let mut wish = wish("idle_s = 4\ngrace_s = 1");
+    wish.gateway = wish.gateway.replace("\"stop\"", "\"dry-run\"");
+    let world = World::with(wish).await?;
+    world.expect("SELECT count(*) > 0 FROM stops WHERE outcome = 'would_have' AND dry_run", "true").await?;
+    let told = "SELECT count(*) > 0 FROM audit WHERE kind = 'space.would_have_stopped'";
+    until("the audit row", PATIENCE, async || {
+        Ok((world.value(told).await?.as_deref() == Some("true")).then_some(()))
+    })
+    .await?;
+    ensure!(deletes(&world) == 0, "nothing was stopped");
+    ensure!(world.client.ssh(["demo", "echo up"]).await?.well()?.text() == "up\n");
+    world.end().await
+}
