@@ -60,5 +60,6 @@ bench: ## measure beside an OpenSSH jump host; writes docs/benchmarks.md
 fuzz: ## each fuzz target for a minute
 	for target in frame handshake channel proxy; do tests/fuzz/run $$target 60 || exit 1; done
 
-schedules: ## the data channel through a million random schedules
+schedules: ## the data channel and the rules of idleness through a million random schedules each
 	SPACEPORT_SCHEDULES=1000000 cargo test -p ssm-datachannel schedules -- --nocapture
+	SPACEPORT_SCHEDULES=1000000 cargo test -p spaceport --lib idle::schedules -- --nocapture
