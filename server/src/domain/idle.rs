@@ -1,6 +1,6 @@
 //! Idleness: what is known of a run, what follows from it, and how a space is stopped.
 //!
-//! [`Evidence`] is one look at a space. [`Known`] adds looks up. [`judge`] says what they mean under a [`Policy`]. The
+//! [`Evidence`] is one look at a space. [`Known`] adds looks up. [`judge()`] says what they mean under a [`Policy`]. The
 //! [`Stopper`] turns verdicts into warnings and at last a `DeleteApp`. All of it is pure: time is an argument.
 //!
 //! Three rules hold everywhere. What is not known is never idle. What a user could make up inside the space can only

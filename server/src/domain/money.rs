@@ -2,7 +2,7 @@
 //!
 //! A price is a whole number of nano-dollars, for an hour or, for storage, for a GB and a month. Postgres keeps times to
 //! the microsecond, and months have 28 to 31 days: in units of a nano-dollar by 3,600,000,000 µs by 24 hours by
-//! [`MONTHS`], which all of these divide, every amount is whole. Sums are therefore exact in any order, and rounding is
+//! `MONTHS`, which all of these divide, every amount is whole. Sums are therefore exact in any order, and rounding is
 //! done once, half up, where an amount is shown.
 
 use std::fmt;
