@@ -44,7 +44,7 @@ use crate::jobs::profiles::ProfileJob;
 use crate::jobs::seal::SealJob;
 use crate::jobs::tags::TagJob;
 use crate::notify::{Notifier, Pace};
-use crate::ssh::Ssh;
+use crate::ssh::{Address, Ssh};
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
@@ -180,8 +180,10 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     if let Some(job) = tags {
         tracker.spawn(job.run(stopping.clone()));
     }
+    let notifier = Notifier::new(&config.notify, Arc::clone(&clock), Pace::default())?;
     let costs = Arc::new(config.cost.clone());
-    let money = money::Parts { config, costs: &costs, store: &store, replica, clock: &clock };
+    let money =
+        money::Parts { config, costs: &costs, store: &store, replica, clock: &clock, notifier: &notifier };
     money.start(identity.everybody(), &aws, (&tracker, &stopping)).await?;
     let gateway = Gateway::new(Parts {
         replica,
@@ -199,13 +201,15 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     });
     let beside = gateway.clone();
     tracker.spawn(async move { beside.run().await });
-
-    let notifier = Notifier::new(&config.notify, Arc::clone(&clock), Pace::default())?;
     let ssh_listener = bind("ssh.listen", config.ssh.listen).await?;
     let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let (ssh_address, ops_address) = (ssh_listener.local_addr()?, ops_listener.local_addr()?);
-    // With port 0 in the file, the port that people are told is the one that was got.
-    let public_port = config.ssh.public_port.or_else(|| Some(ssh_address.port()));
+    let address = Address {
+        host: config.ssh.public_host.clone(),
+        // With port 0 in the file, the port that people are told is the one that was got.
+        port: config.ssh.public_port.unwrap_or(ssh_address.port()),
+        pages: config.web.as_ref().map(|web| web.public_url.to_string()),
+    };
     let parts = idle::Parts {
         config,
         replica,
@@ -215,17 +219,16 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         clock: &clock,
         identity: &identity,
         notifier: &notifier,
-        ssh_host: config.ssh.public_host.clone(),
+        ssh: address.clone(),
     };
     gateway.set_idle(parts.start((&tracker, &stopping)));
-    let ssh_settings = crate::config::Ssh { public_port, ..config.ssh.clone() };
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
         certificates: authorities.clone(),
         clock: Arc::clone(&clock),
-        settings: ssh_settings,
-        pages: config.web.as_ref().map(|web| web.public_url.to_string()),
+        settings: config.ssh.clone(),
+        address,
         flow: flow_limits(config),
         budget: ProcessBudget::new(config.flow.process_cap_bytes),
         host_keys: vec![host_key],

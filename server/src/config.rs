@@ -249,11 +249,14 @@ fn read(table: Table, faults: &Faults) -> Config {
     );
     let secrets = Secrets::read(root.section("secrets"), &data_dir);
     let defaults = domains::Defaults::read(root.section("aws"));
-    let domains = domains::read(&mut root, &defaults, &providers, faults);
+    let mut domains = domains::read(&mut root, &defaults, &providers, faults);
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
     let cost = Costs::read(root.section("cost"), &domains, faults);
     let idle = IdleSettings::read(root.section("idle"), &domains, faults);
+    for domain in &mut domains {
+        domain.read_tags |= idle.policies.need_tags();
+    }
     let (access, longest_grant) = people::read_access(root.section("access"), &users, &domains);
     let roles = people::read_roles(root.section("roles"));
     let config = Config {

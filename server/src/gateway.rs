@@ -38,6 +38,7 @@ mod reach;
 mod retry;
 mod session;
 mod sessions;
+mod space_lock;
 mod standing;
 mod start;
 mod streams;

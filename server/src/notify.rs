@@ -1,7 +1,7 @@
 //! Telling people who look at no terminal: webhooks and e-mail.
 //!
 //! Each delivery is a task of its own, so that a slow or broken receiver holds nobody else. What waits is in memory:
-//! it is lost if the process dies. Terminals and the audit log are the record.
+//! it is lost if the process dies. The database is the record.
 
 mod email;
 mod signed;

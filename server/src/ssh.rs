@@ -53,11 +53,13 @@ use crate::identity::certificates::Certificates;
 
 /// How people reach this gateway: what messages tell them to type.
 #[derive(Debug, Clone)]
-struct Address {
-    host: String,
-    port: u16,
+pub struct Address {
+    /// The name that they give to ssh.
+    pub host: String,
+    /// The port that they give to ssh.
+    pub port: u16,
     /// Where people sign in, if there are pages.
-    pages: Option<String>,
+    pub pages: Option<String>,
 }
 
 /// What the SSH server is made of.
@@ -72,8 +74,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How it is called, and how much it takes on.
     pub settings: config::Ssh,
-    /// Where people sign in and add keys, if there are pages.
-    pub pages: Option<String>,
+    /// How people reach this gateway.
+    pub address: Address,
     /// Flow control of each connection.
     pub flow: FlowLimits,
     /// The memory that all connections share.
@@ -109,7 +111,7 @@ impl Ssh {
     /// Puts a server together; it does nothing until it is told to [`serve`](Self::serve).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { gateway, identity, certificates, clock, settings, pages, flow, budget, host_keys } =
+        let Parts { gateway, identity, certificates, clock, settings, address, flow, budget, host_keys } =
             parts;
         let pace = Pace { free: settings.failures_free, longest: settings.backoff_longest };
         let handshakes = Turns::new(settings.handshakes_per_s_per_source, Duration::from_secs(1));
@@ -127,11 +129,7 @@ impl Ssh {
             identity,
             certificates,
             clock,
-            address: Address {
-                host: settings.public_host.clone(),
-                port: settings.public_port.unwrap_or(settings.listen.port()),
-                pages,
-            },
+            address,
             settings,
             flow,
             budget,

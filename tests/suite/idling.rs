@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use spaceport_tests::hook::{Answer, HookSink};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
 use tokio::process::{Child, Command};
@@ -70,7 +71,9 @@ async fn an_open_editor_keeps_no_space_up() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn typing_after_the_warning_takes_it_back() -> Result<()> {
-    let world = World::with(wish("idle_s = 6\ngrace_s = 40")).await?;
+    let sink = HookSink::start(vec![Answer::Status(204, "", "")]).await?;
+    let hook = format!("\n[[notify.webhooks]]\nurl = \"{}\"\nform = \"slack\"\n", sink.url("/hook"));
+    let world = World::with(wish(&format!("idle_s = 6\ngrace_s = 40\n{hook}"))).await?;
     let screen = Screen::open(&world, &format!("ssh -F {} demo", world.client.config().display())).await?;
     world.expect("SELECT count(*) FROM channels WHERE pty AND ended_at IS NULL", "1").await?;
     let of_demo = "FROM stops s JOIN runs r ON r.id = s.run_id JOIN spaces p ON p.id = r.space_id
@@ -81,6 +84,14 @@ async fn typing_after_the_warning_takes_it_back() -> Result<()> {
     let why = world.value(&format!("SELECT min(s.detail::text) {of_demo}")).await?.unwrap_or_default();
     ensure!(why.contains("keys") || why.contains("screen"), "{why}");
     ensure!(deletes(&world) == 0, "nothing was stopped");
+    // Others are told too, with a command that works: the port of this gateway is not the usual one.
+    let port = world.gateway.ssh.port();
+    for text in [format!("ssh -p {port} spaceport@localhost hold demo 3h"), "demo stays up".to_owned()] {
+        until(&text, PATIENCE, async || {
+            Ok(sink.requests().iter().any(|request| request.body.contains(&text)).then_some(()))
+        })
+        .await?;
+    }
     screen.line("exit").await?;
     world.end().await
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use spaceport_tests::hook::{Answer, HookSink};
+use spaceport_tests::until::until;
 use spaceport_tests::world::{Wish, World};
 
 /// How long a gateway may take to end.
@@ -176,7 +178,9 @@ async fn a_spent_budget_refuses_starts_and_says_so_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn levels_of_a_budget_are_told_once_by_all_replicas_together() -> Result<()> {
-    let mut world = World::with(wish(&BUDGET.replace("refuse_start = true\n", ""))).await?;
+    let sink = HookSink::start(vec![Answer::Status(204, "", "")]).await?;
+    let hook = format!("\n[[notify.webhooks]]\nurl = \"{}\"\n", sink.url("/hook"));
+    let mut world = World::with(wish(&(BUDGET.replace("refuse_start = true\n", "") + &hook))).await?;
     world.expect(&format!("SELECT ({PRICED}) IS NOT NULL"), "true").await?;
     let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
          SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
@@ -190,6 +194,10 @@ async fn levels_of_a_budget_are_told_once_by_all_replicas_together() -> Result<(
     world.expect(told, "80 100").await?;
     let _second = world.second_gateway("second").await?;
     assert_eq!(world.value(told).await?.as_deref(), Some("80 100"));
+    until("the highest level to be told", LIMIT, async || Ok((!sink.requests().is_empty()).then_some(())))
+        .await?;
+    let bodies: Vec<String> = sink.requests().into_iter().map(|request| request.body).collect();
+    ensure!(bodies.len() == 1 && bodies[0].contains("100 % of the budget of user alice"), "{bodies:?}");
     assert_eq!(world.client.ssh(["stopped", "echo hi"]).await?.text(), "hi\n", "it only warns");
     Ok(())
 }

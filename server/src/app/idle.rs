@@ -10,17 +10,17 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::domain::email::EmailAddress;
 use crate::domain::idle::{Because, Calm, Ground, Trigger};
-use crate::domain::ids::ReplicaId;
-use crate::domain::names::COMMAND_LINE;
+use crate::domain::ids::{ReplicaId, UserId};
 use crate::domain::notice::{About, Notice};
 use crate::domain::ports::{Clock, Eyes, IdleNews, Notify, SpaceControl, Tell};
 use crate::domain::run::OpenRun;
-use crate::domain::user::{Profile, Users};
+use crate::domain::user::{Users, owners};
 use crate::gateway::idle::{Idle, Parts as IdleParts};
 use crate::identity::Identity;
 use crate::jobs::idle::IdleJob;
 use crate::jobs::lead::Leadership;
 use crate::notify::Notifier;
+use crate::ssh::Address;
 use crate::store::Store;
 
 /// The name of the job's lease, and how long it lasts without being renewed: longer than a pass may take.
@@ -36,8 +36,7 @@ pub(super) struct Parts<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) identity: &'a Identity,
     pub(super) notifier: &'a Notifier,
-    /// `gateway.example.com`, or with `-p PORT` before it.
-    pub(super) ssh_host: String,
+    pub(super) ssh: Address,
 }
 
 impl Parts<'_> {
@@ -49,8 +48,7 @@ impl Parts<'_> {
             users: self.identity.everybody(),
             notifier: self.notifier.clone(),
             clock: Arc::clone(self.clock),
-            ssh_host: self.ssh_host,
-            pages: self.config.web.as_ref().map(|web| web.public_url.to_string()),
+            ssh: self.ssh,
         };
         // The policies of the file: everything but people needs a restart.
         let (_, policies) = watch::channel(Arc::new(settings.policies.clone()));
@@ -84,8 +82,7 @@ struct Teller {
     users: watch::Receiver<Arc<Users>>,
     notifier: Notifier,
     clock: Arc<dyn Clock>,
-    ssh_host: String,
-    pages: Option<String>,
+    ssh: Address,
 }
 
 #[async_trait]
@@ -100,12 +97,7 @@ impl Tell for Teller {
 impl Teller {
     /// The addresses of whoever owns a run's space.
     fn owners(&self, run: &OpenRun) -> Vec<EmailAddress> {
-        let Some(owner) = &run.space.owner else { return Vec::new() };
-        let profile = Profile { domain: run.space.domain.clone(), name: owner.clone() };
-        let owners: Vec<_> = {
-            let users = self.users.borrow();
-            users.values().filter(|user| user.profiles.contains(&profile)).map(|user| user.id).collect()
-        };
+        let owners: Vec<UserId> = owners(&self.users.borrow(), &run.space).map(|owner| owner.id).collect();
         owners.into_iter().filter_map(|user| self.identity.address(user)).collect()
     }
 
@@ -125,8 +117,8 @@ impl Teller {
                     since,
                     stop_at,
                     why: in_a_line(&grounds),
-                    hold: format!("ssh {} hold {} 3h", self.command_line(), space.name()),
-                    page: self.pages.clone(),
+                    hold: self.ssh.command(&format!("hold {} 3h", space.name())),
+                    page: self.ssh.pages.clone(),
                     cost: None,
                 }
             }
@@ -141,10 +133,6 @@ impl Teller {
             IdleNews::Stuck { tries, said } => Notice::StopFailed { about, tries, said },
             IdleNews::TooLong => Notice::RunsTooLong { about, since: run.began_at },
         })
-    }
-
-    fn command_line(&self) -> String {
-        format!("{COMMAND_LINE}@{}", self.ssh_host)
     }
 }
 
@@ -161,5 +149,6 @@ fn why(calm: &Calm) -> String {
         Calm::Active(Because::Held(hold)) => format!("{} holds it: \"{}\"", hold.by, hold.reason),
         Calm::Unknown(doubt) => doubt.to_string(),
         Calm::Policy => "its policy has changed".to_owned(),
+        Calm::NotDone => "it could not be stopped".to_owned(),
     }
 }

@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use crate::aws::Aws;
 use crate::config::{Config, Costs};
 use crate::domain::ids::ReplicaId;
-use crate::domain::ports::{Clock, PriceLists};
+use crate::domain::ports::{Clock, Notify, PriceLists};
 use crate::domain::price::{SEED_REGION, seed};
 use crate::domain::user::Users;
 use crate::jobs::budgets::BudgetJob;
 use crate::jobs::prices::PriceJob;
+use crate::notify::Notifier;
 use crate::store::Store;
 
 /// The prices that come with the server, and the day that they are of.
@@ -30,6 +31,7 @@ pub(super) struct Parts<'a> {
     pub(super) store: &'a Store,
     pub(super) replica: ReplicaId,
     pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) notifier: &'a Notifier,
 }
 
 impl Parts<'_> {
@@ -40,14 +42,15 @@ impl Parts<'_> {
         aws: &Aws,
         (tracker, stop): (&TaskTracker, &CancellationToken),
     ) -> Result<()> {
-        let Self { config, costs, store, replica, clock } = self;
+        let Self { config, costs, store, replica, clock, notifier } = self;
         store.seed_prices(&seed(PRICES, &SEED_REGION.parse()?, PRICES_AS_OF)).await.context("the prices")?;
         if costs.refresh_prices {
             let lists: Arc<dyn PriceLists> = Arc::new(aws.clone());
             let job = PriceJob::new(&config.domains, store.clone(), lists, Arc::clone(clock));
             tracker.spawn(job.run(stop.clone()));
         }
-        if let Some(job) = BudgetJob::of(costs, store.clone(), Arc::clone(clock), replica, users) {
+        let notify: Arc<dyn Notify> = Arc::new(notifier.clone());
+        if let Some(job) = BudgetJob::of(costs, store.clone(), Arc::clone(clock), (replica, notify), users) {
             tracker.spawn(job.run(stop.clone()));
         }
         Ok(())

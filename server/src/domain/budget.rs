@@ -134,14 +134,18 @@ pub struct Warning {
     pub limit: Money,
 }
 
+impl Warning {
+    /// What is spent, in words.
+    #[must_use]
+    pub fn spent_so_far(&self) -> String {
+        shown(self.spent, self.at_least)
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { of, percent, limit, .. } = self;
-        write!(
-            f,
-            "{of} has spent {} of {limit} this month, over {percent} %",
-            shown(self.spent, self.at_least)
-        )
+        write!(f, "{of} has spent {} of {limit} this month, over {percent} %", self.spent_so_far())
     }
 }
 

@@ -143,6 +143,12 @@ pub struct User {
 /// Everybody who is known, by the id of their row.
 pub type Users = HashMap<UserId, Arc<User>>;
 
+/// The people whose a space is by its owner's user profile; none for a space without an owner, or an unknown one.
+pub fn owners<'a>(users: &'a Users, space: &Space) -> impl Iterator<Item = &'a Arc<User>> {
+    let owner = space.owner.clone().map(|name| Profile { domain: space.domain.clone(), name });
+    users.values().filter(move |user| owner.as_ref().is_some_and(|owner| user.profiles.contains(owner)))
+}
+
 impl User {
     /// The profile of this person by which a space is theirs: one of the space's own domain.
     #[must_use]

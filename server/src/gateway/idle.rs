@@ -16,14 +16,13 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 pub use ask::{Ended, Status, Stopping, Up};
-pub(super) use carry::lock_name;
 
 use super::lock::lock;
 use crate::domain::idle::{Policies, Rule, Subject};
 use crate::domain::ids::{GroupName, ReplicaId};
 use crate::domain::ports::{Clock, Eyes, SpaceControl, Tell};
 use crate::domain::run::OpenRun;
-use crate::domain::user::{Profile, Users};
+use crate::domain::user::{Users, owners};
 use crate::store::Store;
 
 /// A difference between wall and monotonic time that is no slewing any more: the clock was set.
@@ -101,22 +100,11 @@ impl Idle {
     /// The policy of a run's space.
     #[must_use]
     pub fn rule(&self, run: &OpenRun) -> Rule {
-        let (policies, groups, tags) = (
-            self.parts().policies.borrow().clone(),
-            self.owners_groups(run),
-            run.tags.clone().unwrap_or_default(),
-        );
-        let space = &run.space;
+        let policies = self.parts().policies.borrow().clone();
+        let (space, tags) = (&run.space, run.tags.clone().unwrap_or_default());
+        let groups: BTreeSet<GroupName> =
+            owners(&self.parts().users.borrow(), space).flat_map(|owner| owner.groups.clone()).collect();
         let subject = Subject { domain: &space.domain, space: space.name(), groups: &groups, tags: &tags };
         policies.of(&subject).clone()
-    }
-
-    /// The groups of whoever owns a run's space; none for a shared space without an owner, or an unknown one.
-    fn owners_groups(&self, run: &OpenRun) -> BTreeSet<GroupName> {
-        let Some(owner) = &run.space.owner else { return BTreeSet::new() };
-        let profile = Profile { domain: run.space.domain.clone(), name: owner.clone() };
-        let users = self.parts().users.borrow();
-        let person = users.values().find(|user| user.profiles.contains(&profile));
-        person.map(|user| user.groups.clone()).unwrap_or_default()
     }
 }

@@ -13,7 +13,8 @@ use crate::config::Costs;
 use crate::domain::budget::Warning;
 use crate::domain::cost::Payers;
 use crate::domain::ids::ReplicaId;
-use crate::domain::ports::Clock;
+use crate::domain::notice::Notice;
+use crate::domain::ports::{Clock, Notify};
 use crate::domain::user::Users;
 use crate::store::people::Change;
 use crate::store::{Store, StoreError};
@@ -26,6 +27,7 @@ pub struct BudgetJob {
     store: Store,
     clock: Arc<dyn Clock>,
     replica: ReplicaId,
+    notify: Arc<dyn Notify>,
     costs: Arc<Costs>,
     users: watch::Receiver<Arc<Users>>,
 }
@@ -37,11 +39,11 @@ impl BudgetJob {
         costs: &Arc<Costs>,
         store: Store,
         clock: Arc<dyn Clock>,
-        replica: ReplicaId,
+        (replica, notify): (ReplicaId, Arc<dyn Notify>),
         users: watch::Receiver<Arc<Users>>,
     ) -> Option<Self> {
         let costs = Arc::clone(costs);
-        (!costs.budgets.is_empty()).then_some(Self { store, clock, replica, costs, users })
+        (!costs.budgets.is_empty()).then_some(Self { store, clock, replica, notify, costs, users })
     }
 
     /// Looks until it is stopped.
@@ -52,6 +54,7 @@ impl BudgetJob {
                     Ok(warnings) => {
                         for warning in warnings {
                             warn!(budget = %warning.of, percent = warning.percent, "{warning}");
+                            self.notify.tell(&notice(&warning), &[]);
                         }
                     }
                     Err(error) => warn!(error = &error as &dyn Error, "budgets could not be looked at"),
@@ -104,5 +107,16 @@ impl BudgetJob {
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             at,
         }
+    }
+}
+
+/// A warning, for webhooks and the admins' mail.
+fn notice(warning: &Warning) -> Notice {
+    Notice::BudgetReached {
+        whose: warning.of.to_string(),
+        percent: warning.percent,
+        spent: warning.spent_so_far(),
+        limit: warning.limit.to_string(),
+        month: format!("{}-{:02}", warning.month.year(), u8::from(warning.month.month())),
     }
 }

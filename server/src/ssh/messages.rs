@@ -53,7 +53,8 @@ impl Address {
     }
 
     /// A command of the gateway's own command line.
-    pub(super) fn command(&self, command: &str) -> String {
+    #[must_use]
+    pub fn command(&self, command: &str) -> String {
         format!("{} {command}", self.ssh(COMMAND_LINE))
     }
 }

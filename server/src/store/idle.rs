@@ -151,18 +151,6 @@ impl Store {
         Ok(rows.into_iter().map(RunId::from).collect())
     }
 
-    /// The looks at the runs of a time, oldest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn looks(&self, run: RunId) -> Result<Vec<Evidence>, StoreError> {
-        let rows =
-            sqlx::query_scalar!("SELECT evidence FROM looks WHERE run_id = $1 ORDER BY at", run.uuid())
-                .fetch_all(&self.pool)
-                .await?;
-        Ok(rows.into_iter().filter_map(|value| understood(run, value)).collect())
-    }
-
     /// Forgets looks that are older than this. Answers how many.
     ///
     /// # Errors

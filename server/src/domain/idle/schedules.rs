@@ -330,7 +330,7 @@ impl<'a> World<'a> {
                     self.would_have.get_or_insert(self.now);
                     continue;
                 }
-                Command::Warn { .. } | Command::Stays(_) | Command::Stuck { .. } | Command::Finish(_) => {
+                Command::Warn { .. } | Command::Stays { .. } | Command::Stuck { .. } | Command::Finish(_) => {
                     continue;
                 }
             };

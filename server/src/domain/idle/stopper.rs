@@ -19,6 +19,8 @@ const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Between tries that failed.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Between two looks at an app that is being deleted.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Who or what wants the stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,8 @@ pub enum Phase {
         trigger: Trigger,
         /// When it stops.
         stop_at: OffsetDateTime,
+        /// Whether people were told: nobody is of a dry run.
+        told: bool,
     },
     /// The last check is being made.
     Checking {
@@ -71,6 +75,8 @@ pub enum Phase {
         tries: u32,
         /// When it was sent last.
         since: OffsetDateTime,
+        /// When to look at the app next.
+        look_at: OffsetDateTime,
     },
     /// A try failed; the next one comes then.
     Pausing {
@@ -143,6 +149,8 @@ pub enum Calm {
     Unknown(Doubt),
     /// The policy has changed.
     Policy,
+    /// A person asked for it, and it could not be done as that person.
+    NotDone,
 }
 
 /// How a run's stop ended.
@@ -166,8 +174,13 @@ pub enum Command {
         /// When.
         stop_at: OffsetDateTime,
     },
-    /// Tell people that it stays up after all.
-    Stays(Calm),
+    /// It stays up after all.
+    Stays {
+        /// Why.
+        calm: Calm,
+        /// Whether people were told that it stops.
+        told: bool,
+    },
     /// Make the last check, and look at the space anew.
     Check,
     /// Send `DeleteApp`, still under the lock.
@@ -212,7 +225,8 @@ impl Stopper {
         match &self.phase {
             Phase::Warned { stop_at, .. } => Some(*stop_at),
             Phase::Pausing { until, .. } => Some(*until),
-            Phase::Checking { since, .. } | Phase::Deleting { since, .. } => Some(*since),
+            Phase::Checking { since, .. } => Some(*since + PAUSE),
+            Phase::Deleting { look_at, .. } => Some(*look_at),
             Phase::Watching { .. } | Phase::WouldHave | Phase::Over => None,
         }
     }
@@ -228,7 +242,7 @@ impl Stopper {
             Input::Checked(check, verdict) => self.checked(now, policy, check, verdict),
             Input::Answered(answer) => self.answered(now, answer),
             Input::Seen(check) => self.seen(now, check),
-            Input::Time => self.time(now),
+            Input::Time => self.time(now, policy),
             Input::Ended => self.ended(),
         }
     }
@@ -241,12 +255,10 @@ impl Stopper {
                 if !due || !idle_before {
                     return Vec::new();
                 }
-                let (trigger, stop_at) = (Trigger::Idle { since, over_longest_run }, now + policy.grace);
-                let mut commands = vec![Command::Warn { trigger: trigger.clone(), stop_at }];
+                let mut commands = self.warn(now, policy, Trigger::Idle { since, over_longest_run });
                 if over_longest_run {
                     commands.push(Command::TooLong);
                 }
-                self.phase = Phase::Warned { trigger, stop_at };
                 commands
             }
             (Phase::Watching { .. }, _) => {
@@ -254,28 +266,40 @@ impl Stopper {
                 Vec::new()
             }
             (Phase::WouldHave, verdict) => {
-                if !due {
+                // A policy that now stops in earnest begins with a warning.
+                if !due || policy.mode == Mode::Stop {
                     self.phase = Phase::Watching { idle_before: matches!(verdict, Verdict::Idle { .. }) };
                 }
                 Vec::new()
             }
             // Whoever asked for a stop by hand knows what is at work.
-            (Phase::Warned { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => self.calm(verdict),
+            (Phase::Warned { trigger: Trigger::Idle { .. }, told, .. }, verdict) if !due => {
+                self.calm(verdict, told)
+            }
             // A try that failed has not stopped anything yet: the same rules hold for the next.
-            (Phase::Pausing { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => self.calm(verdict),
+            (Phase::Pausing { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => {
+                self.calm(verdict, true)
+            }
             _ => Vec::new(),
         }
     }
 
-    fn calm(&mut self, verdict: Verdict) -> Vec<Command> {
+    fn warn(&mut self, now: OffsetDateTime, policy: &Policy, trigger: Trigger) -> Vec<Command> {
+        let (stop_at, told) = (now + policy.grace, policy.mode == Mode::Stop);
+        self.phase = Phase::Warned { trigger: trigger.clone(), stop_at, told };
+        vec![Command::Warn { trigger, stop_at }]
+    }
+
+    fn calm(&mut self, verdict: Verdict, told: bool) -> Vec<Command> {
         let idle = matches!(verdict, Verdict::Idle { .. });
         self.phase = Phase::Watching { idle_before: idle };
-        vec![Command::Stays(match verdict {
+        let calm = match verdict {
             Verdict::Active { because } => Calm::Active(because),
             Verdict::Unknown { because } => Calm::Unknown(because),
             // Idle, but by the policy as it is now not for long enough.
             Verdict::Idle { .. } => Calm::Policy,
-        })]
+        };
+        vec![Command::Stays { calm, told }]
     }
 
     fn asked(&mut self, now: OffsetDateTime, by: String) -> Vec<Command> {
@@ -302,27 +326,33 @@ impl Stopper {
         match check {
             Check::Gone => self.gone(&trigger, tries),
             Check::Going => {
-                self.phase = Phase::Deleting { trigger, tries, since: now };
+                self.deleting(now, trigger, tries);
                 Vec::new()
             }
             Check::Unclear => self.pause(now, trigger, tries, None),
-            Check::Same if for_idleness && !verdict.is_due(now) => self.calm(verdict),
+            Check::Same if for_idleness && !verdict.is_due(now) => {
+                self.calm(verdict, policy.mode == Mode::Stop)
+            }
             Check::Same if for_idleness && policy.mode == Mode::DryRun => {
                 self.phase = Phase::WouldHave;
                 vec![Command::Finish(Outcome::WouldHave(trigger))]
             }
             Check::Same => {
-                self.phase = Phase::Deleting { trigger, tries: tries + 1, since: now };
+                self.deleting(now, trigger, tries + 1);
                 vec![Command::Delete]
             }
         }
+    }
+
+    fn deleting(&mut self, now: OffsetDateTime, trigger: Trigger, tries: u32) {
+        self.phase = Phase::Deleting { trigger, tries, since: now, look_at: now + LOOK };
     }
 
     fn answered(&mut self, now: OffsetDateTime, answer: Answer) -> Vec<Command> {
         let Phase::Deleting { trigger, tries, .. } = self.phase.clone() else { return Vec::new() };
         match answer {
             Answer::Accepted | Answer::Unclear => {
-                self.phase = Phase::Deleting { trigger, tries, since: now };
+                self.deleting(now, trigger, tries);
                 Vec::new()
             }
             Answer::Refused(said) => self.pause(now, trigger, tries, Some(said)),
@@ -330,12 +360,15 @@ impl Stopper {
     }
 
     fn seen(&mut self, now: OffsetDateTime, check: Check) -> Vec<Command> {
-        let Phase::Deleting { trigger, tries, since } = self.phase.clone() else { return Vec::new() };
+        let Phase::Deleting { trigger, tries, since, .. } = self.phase.clone() else { return Vec::new() };
         match check {
             Check::Gone => self.gone(&trigger, tries),
             // Not heard, it seems: from the check again.
             Check::Same | Check::Unclear if now - since >= PATIENCE => self.pause(now, trigger, tries, None),
-            Check::Same | Check::Going | Check::Unclear => Vec::new(),
+            Check::Same | Check::Going | Check::Unclear => {
+                self.phase = Phase::Deleting { trigger, tries, since, look_at: now + LOOK };
+                Vec::new()
+            }
         }
     }
 
@@ -374,16 +407,34 @@ impl Stopper {
         if told { vec![Command::Stuck { tries, said }] } else { Vec::new() }
     }
 
-    fn time(&mut self, now: OffsetDateTime) -> Vec<Command> {
+    fn time(&mut self, now: OffsetDateTime, policy: &Policy) -> Vec<Command> {
         match self.phase.clone() {
-            Phase::Warned { trigger, stop_at } if now >= stop_at => self.check(now, trigger, 0),
-            Phase::Pausing { trigger, tries, until } if now >= until => self.check(now, trigger, tries),
+            Phase::Warned { trigger, stop_at, told } if now >= stop_at => {
+                // Nobody was told of a dry run that has become earnest.
+                if policy.mode == Mode::Stop && !told {
+                    return self.warn(now, policy, trigger);
+                }
+                self.check(now, trigger, 0)
+            }
+            Phase::Pausing { trigger, tries, until } if now >= until => self.again(now, trigger, tries),
             // The process that was at it is gone.
             Phase::Checking { trigger, tries, since } if now - since >= PAUSE => {
-                self.check(now, trigger, tries)
+                self.again(now, trigger, tries)
             }
-            Phase::Deleting { .. } => vec![Command::Look],
+            Phase::Deleting { look_at, .. } if now >= look_at => vec![Command::Look],
             _ => Vec::new(),
         }
     }
+
+    /// Another try, for idleness. What a person asked for is done as that person, while they wait, or not at all.
+    fn again(&mut self, now: OffsetDateTime, trigger: Trigger, tries: u32) -> Vec<Command> {
+        if matches!(trigger, Trigger::Idle { .. }) {
+            return self.check(now, trigger, tries);
+        }
+        self.phase = Phase::Watching { idle_before: false };
+        vec![Command::Stays { calm: Calm::NotDone, told: false }]
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Carrying out what the stopper asks for.
 
 use std::collections::{HashMap, VecDeque};
+use std::error::Error;
 
+use futures_util::future::OptionFuture;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::{info, warn};
@@ -13,28 +15,20 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::idle::{
     Answer, Check, Command, Doubt, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict, grounds,
 };
-use crate::domain::ids::{AuditId, ReplicaId};
+use crate::domain::ids::AuditId;
 use crate::domain::ports::{AwsError, IdleNews};
 use crate::domain::run::OpenRun;
 use crate::domain::space::AppStatus;
+use crate::gateway::space_lock::SpaceLock;
 use crate::store::StoreError;
 use crate::store::audit::audit_change;
 use crate::store::idle::{Judgement, StopStart};
-
-/// How long the lock of a space holds: longer than a last check and a `DeleteApp` may take together.
-const LOCK_S: u32 = 60;
 
 /// A run, the policy that counts, and where it is.
 pub(super) struct State {
     pub(super) run: OpenRun,
     pub(super) rule: Rule,
     pub(super) judgement: Judgement,
-}
-
-/// The lock of a space, which starts also take.
-struct Lock {
-    name: String,
-    holder: ReplicaId,
 }
 
 impl Idle {
@@ -85,8 +79,8 @@ impl Idle {
             }
             queue.extend(more);
         }
-        if let Some(lock) = lock {
-            self.unlock(&lock).await;
+        if let Some(Err(error)) = OptionFuture::from(lock.as_ref().map(SpaceLock::release)).await {
+            warn!(run.id = %state.run.run, error = &error as &dyn Error, "a lock lapses by itself");
         }
     }
 
@@ -95,16 +89,16 @@ impl Idle {
         state: &mut State,
         command: Command,
         by: Option<&Actor>,
-        lock: &mut Option<Lock>,
+        lock: &mut Option<SpaceLock>,
     ) -> Result<Option<Input>, StoreError> {
         match command {
             Command::Warn { trigger, stop_at } => self.warn(state, trigger, stop_at).await?,
-            Command::Stays(calm) => {
-                self.parts()
-                    .store
-                    .end_stop(state.run.run, None, json!(calm), self.parts().clock.now())
-                    .await?;
-                self.tell(state, IdleNews::Stays(calm)).await;
+            Command::Stays { calm, told } => {
+                let now = self.parts().clock.now();
+                self.parts().store.end_stop(state.run.run, None, json!(calm), now).await?;
+                if told {
+                    self.tell(state, IdleNews::Stays(calm)).await;
+                }
             }
             Command::Check => return self.last_check(state, lock).await,
             Command::Delete => return Ok(Some(Input::Answered(self.delete(state, by).await))),
@@ -121,7 +115,10 @@ impl Idle {
         let now = self.parts().clock.now();
         let grounds = grounds(now, &state.rule.policy, &state.judgement.known);
         info!(space.name = %state.run.space.name(), policy = %state.rule.scope, dry_run = dry(state), "idle: stops unless somebody uses it");
-        self.tell(state, IdleNews::StopsSoon { trigger, stop_at, grounds }).await;
+        // Nobody of a dry run.
+        if !dry(state) {
+            self.tell(state, IdleNews::StopsSoon { trigger, stop_at, grounds }).await;
+        }
         Ok(())
     }
 
@@ -148,17 +145,17 @@ impl Idle {
     async fn last_check(
         &self,
         state: &mut State,
-        lock: &mut Option<Lock>,
+        lock: &mut Option<SpaceLock>,
     ) -> Result<Option<Input>, StoreError> {
         let unclear =
             || Verdict::Unknown { because: Doubt::Unsure("the last check could not be made".to_owned()) };
-        if let Phase::Checking { trigger: trigger @ Trigger::Person { .. }, .. } =
-            state.judgement.stopper.phase()
-        {
+        // A stop by hand begins here, and so does one whose warning was lost with the process that was to give it.
+        if let Phase::Checking { trigger, .. } = state.judgement.stopper.phase() {
             self.begin_stop(state, trigger, self.parts().clock.now()).await?;
         }
         if lock.is_none() {
-            *lock = self.lock(&state.run).await?;
+            let mine = SpaceLock::of(&self.parts().store, state.run.space.id);
+            *lock = mine.take().await?.then_some(mine);
         }
         if lock.is_none() {
             // Somebody starts it, or another replica stops it.
@@ -242,30 +239,9 @@ impl Idle {
         Ok(())
     }
 
-    /// Tells people; nobody of a dry run, except admins of what goes wrong.
     async fn tell(&self, state: &State, news: IdleNews) {
-        let for_people = matches!(news, IdleNews::StopsSoon { .. } | IdleNews::Stays(_));
-        if !(dry(state) && for_people) {
-            self.parts().tell.tell(&state.run, news).await;
-        }
+        self.parts().tell.tell(&state.run, news).await;
     }
-
-    async fn lock(&self, run: &OpenRun) -> Result<Option<Lock>, StoreError> {
-        let lock = Lock { name: lock_name(run.space.id), holder: ReplicaId::generate() };
-        let held = self.parts().store.hold_job(&lock.name, lock.holder, LOCK_S).await?;
-        Ok(held.then_some(lock))
-    }
-
-    async fn unlock(&self, lock: &Lock) {
-        if let Err(error) = self.parts().store.release_job(&lock.name, lock.holder).await {
-            warn!(lock = lock.name, error = &error as &dyn std::error::Error, "a lock lapses by itself");
-        }
-    }
-}
-
-/// The name of a space's lock among jobs.
-pub(in crate::gateway) fn lock_name(space: crate::domain::ids::SpaceId) -> String {
-    format!("space/{space}")
 }
 
 fn dry(state: &State) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use time::OffsetDateTime;
 use tracing::warn;
 
 use super::Idle;
@@ -35,20 +36,28 @@ impl Idle {
     pub async fn pass(&self) -> Result<(), StoreError> {
         self.end_those_gone().await?;
         let runs = self.parts().store.open_runs().await?;
-        let states = self.judged(runs).await?;
-        stream::iter(states)
-            .for_each_concurrent(STOPS, |(mut state, commands)| async move {
-                self.carry_out(&mut state, commands, None).await;
-            })
-            .await;
-        Ok(())
+        let judged = self.judged(runs).await?;
+        self.follow(judged).await
     }
 
     /// Looks at one space now, beside the passes: something about it has just changed.
     pub(super) async fn look_at(&self, space: &Space) -> Result<(), StoreError> {
         let Some(run) = self.parts().store.open_run(space.id).await? else { return Ok(()) };
-        for (mut state, commands) in self.judged(vec![run]).await? {
-            self.carry_out(&mut state, commands, None).await;
+        let judged = self.judged(vec![run]).await?;
+        self.follow(judged).await
+    }
+
+    /// Carries out what follows from judgements, and then counts their time as what it was: a warning that is written
+    /// down must be given, whatever becomes of the count.
+    async fn follow(&self, judged: Vec<(State, Vec<Command>)>) -> Result<(), StoreError> {
+        let spells: Vec<Spell> = judged.iter().map(|(state, _)| Spell::of(state)).collect();
+        stream::iter(judged)
+            .for_each_concurrent(STOPS, |(mut state, commands)| async move {
+                self.carry_out(&mut state, commands, None).await;
+            })
+            .await;
+        for Spell { run, since, until, kind } in spells {
+            self.parts().store.judged(run, since, until, kind).await?;
         }
         Ok(())
     }
@@ -99,7 +108,9 @@ impl Idle {
                 kept.push((state, commands));
             }
         }
-        self.write_spells(&kept).await?;
+        for (state, _) in kept.iter().filter(|(state, _)| works_through_us(&state.judgement.verdict)) {
+            self.parts().eyes.person_at_work(&state.run).await;
+        }
         Ok(kept)
     }
 
@@ -143,33 +154,24 @@ impl Idle {
         let mut outside = store.outside_of(&spaces).await?;
         let (now, steady) = self.now();
         let mut holds = store.holds(&spaces, now).await?;
+        let need_tags = self.parts().policies.borrow().need_tags();
+        let mut outside = |run: &OpenRun| {
+            let mut seen = outside.remove(&run.space.id).unwrap_or_default();
+            if need_tags && run.tags.is_none() {
+                seen.unsure = Some("its tags, which its policy depends on, are not read yet".to_owned());
+            }
+            seen
+        };
         let evidence = states.iter().map(|state| Evidence {
             at: now,
             steady,
-            outside: outside.remove(&state.run.space.id).unwrap_or_default(),
+            outside: outside(&state.run),
             inside: looked
                 .remove(&state.run.run)
                 .unwrap_or_else(|| Err(NoLook { why: "nobody looked inside".to_owned(), not_set_up: false })),
             hold: holds.remove(&state.run.space.id),
         });
         Ok(evidence.collect())
-    }
-
-    async fn write_spells(&self, states: &[(State, Vec<Command>)]) -> Result<(), StoreError> {
-        for (state, _) in states {
-            let Judgement { run, judged_at, known, verdict, .. } = &state.judgement;
-            let kind = match verdict {
-                Verdict::Active { .. } => SpellKind::Active,
-                Verdict::Idle { .. } => SpellKind::Idle,
-                Verdict::Unknown { .. } => SpellKind::Unknown,
-            };
-            let since = known.watched_since().unwrap_or(*judged_at);
-            self.parts().store.judged(*run, since, *judged_at, kind).await?;
-            if works_through_us(verdict) {
-                self.parts().eyes.person_at_work(&state.run).await;
-            }
-        }
-        Ok(())
     }
 
     /// Ends the stops of runs that listings have shown gone.
@@ -181,6 +183,26 @@ impl Idle {
             }
         }
         Ok(())
+    }
+}
+
+/// What the time up to a judgement was.
+struct Spell {
+    run: RunId,
+    since: OffsetDateTime,
+    until: OffsetDateTime,
+    kind: SpellKind,
+}
+
+impl Spell {
+    fn of(state: &State) -> Self {
+        let Judgement { run, judged_at, known, verdict, .. } = &state.judgement;
+        let kind = match verdict {
+            Verdict::Active { .. } => SpellKind::Active,
+            Verdict::Idle { .. } => SpellKind::Idle,
+            Verdict::Unknown { .. } => SpellKind::Unknown,
+        };
+        Self { run: *run, since: known.watched_since().unwrap_or(*judged_at), until: *judged_at, kind }
     }
 }
 

@@ -1,0 +1,71 @@
+//! Steps that random schedules do not come to.
+
+use time::macros::datetime;
+
+use super::super::judge::Doubt;
+use super::*;
+
+const NOW: OffsetDateTime = datetime!(2026-11-26 12:00 UTC);
+
+fn idle() -> Verdict {
+    let since = NOW - Duration::from_secs(86_400);
+    Verdict::Idle { since, due_at: Some(since), stop_at: Some(since), over_longest_run: false }
+}
+
+fn policy(mode: Mode) -> Policy {
+    Policy { mode, ..Policy::default() }
+}
+
+fn warned(stopper: &mut Stopper, policy: &Policy) -> OffsetDateTime {
+    assert_eq!(stopper.step(NOW, policy, Input::Verdict(idle())), []);
+    let [Command::Warn { stop_at, .. }] = stopper.step(NOW, policy, Input::Verdict(idle()))[..] else {
+        panic!("the second idle verdict warns: {stopper:?}")
+    };
+    stop_at
+}
+
+#[test]
+fn a_dry_run_that_becomes_earnest_warns_before_anything_is_stopped() {
+    let (dry, earnest) = (policy(Mode::DryRun), policy(Mode::Stop));
+    // While it waits for the end of a grace that nobody was told of.
+    let mut waiting = Stopper::default();
+    let at = warned(&mut waiting, &dry);
+    let commands = waiting.step(at, &earnest, Input::Time);
+    assert!(matches!(commands[..], [Command::Warn { stop_at, .. }] if stop_at == at + earnest.grace));
+    // And after it has written down what it would have done.
+    let mut done = Stopper::default();
+    let at = warned(&mut done, &dry);
+    assert_eq!(done.step(at, &dry, Input::Time), [Command::Check]);
+    let checked = Input::Checked(Check::Same, idle());
+    assert!(matches!(done.step(at, &dry, checked)[..], [Command::Finish(Outcome::WouldHave(_))]));
+    assert_eq!(done.step(at, &earnest, Input::Verdict(idle())), []);
+    let commands = done.step(at, &earnest, Input::Verdict(idle()));
+    assert!(matches!(commands[..], [Command::Warn { .. }]), "{commands:?}");
+}
+
+#[test]
+fn what_a_person_may_not_stop_is_not_stopped_for_them_later() {
+    let (mut stopper, policy) = (Stopper::default(), policy(Mode::Stop));
+    assert_eq!(stopper.step(NOW, &policy, Input::Asked { by: "alice".to_owned() }), [Command::Check]);
+    let unknown = Verdict::Unknown { because: Doubt::Unsure(String::new()) };
+    assert_eq!(stopper.step(NOW, &policy, Input::Checked(Check::Same, unknown)), [Command::Delete]);
+    let refused = Input::Answered(Answer::Refused("AccessDeniedException".to_owned()));
+    assert_eq!(stopper.step(NOW, &policy, refused), []);
+    let later = stopper.wakes_at().unwrap();
+    let over = Command::Stays { calm: Calm::NotDone, told: false };
+    assert_eq!(stopper.step(later, &policy, Input::Time), [over]);
+    assert_eq!(stopper.wakes_at(), None);
+}
+
+#[test]
+fn an_app_that_is_being_deleted_is_looked_at_every_few_seconds() {
+    let (mut stopper, policy) = (Stopper::default(), policy(Mode::Stop));
+    let at = warned(&mut stopper, &policy);
+    stopper.step(at, &policy, Input::Time);
+    assert_eq!(stopper.step(at, &policy, Input::Checked(Check::Same, idle())), [Command::Delete]);
+    stopper.step(at, &policy, Input::Answered(Answer::Accepted));
+    assert_eq!(stopper.step(at, &policy, Input::Time), []);
+    assert_eq!(stopper.step(at + LOOK, &policy, Input::Time), [Command::Look]);
+    stopper.step(at + LOOK, &policy, Input::Seen(Check::Going));
+    assert_eq!(stopper.wakes_at(), Some(at + LOOK + LOOK));
+}
