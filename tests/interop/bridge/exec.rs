@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use aws_ssm_bridge::{EndpointPolicy, Session, SessionConfig};
 use futures_util::StreamExt as _;
-use studio_simulator::sessions::{Claimed, Sessions, Spaces as _};
+use studio_simulator::sessions::{Claimed, Machine, Sessions, Spaces as _};
 use studio_simulator::space::GoSpaces;
 use studio_simulator::stream::{CloseHow, Direction, Fault, Options, Streams, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,7 +53,7 @@ impl Rig {
     async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let spaces = GoSpaces::new(&folder.path().join("cache"), &folder.path().join("homes")).await?;
-        let ssh = spaces.start(SPACE, "run").await?;
+        let ssh = spaces.start(SPACE, "run", &Machine::default()).await?;
         let tokens = Arc::new(Tokens::default());
         // The bridge names itself by the session's id, and judges lengths that others saw to be garbage.
         let options = Options { any_client_id: true, plain_publications: true, ..Options::default() };

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,26 +12,58 @@ import (
 
 // children are the programs that run in the space.
 type children struct {
-	mutex  sync.Mutex
-	closed bool
+	mutex   sync.Mutex
+	closed  bool
+	started map[int]bool
 }
 
 // newChildren also makes this process the one that adopts orphans below it, so that a program which left its group and
-// its parent behind (a daemon) is still found and ended with the space.
+// its parent behind (a daemon) is taken leave of when it ends, and is found where no namespace ends it with the space.
 func newChildren() *children {
 	const prSetChildSubreaper = 36
 	syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0)
-	return &children{}
+	c := &children{started: map[int]bool{}}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	go func() {
+		for range ended {
+			c.reap()
+		}
+	}()
+	return c
 }
 
-// start starts a program, unless the space is ending.
+// start starts a program, unless the space is ending; its end is learnt by wait.
 func (c *children) start(command *exec.Cmd) error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.closed {
 		return os.ErrClosed
 	}
-	return command.Start()
+	err := command.Start()
+	if err == nil {
+		c.started[command.Process.Pid] = true
+	}
+	return err
+}
+
+func (c *children) wait(command *exec.Cmd) error {
+	err := command.Wait()
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	delete(c.started, command.Process.Pid)
+	return err
+}
+
+// reap takes leave of adopted programs that have ended.
+func (c *children) reap() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for pid, process := range processes() {
+		if process.parent == os.Getpid() && process.state == "Z" && !c.started[pid] {
+			syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
 }
 
 // killAll ends everything below this process; nothing can be started afterwards.
@@ -52,12 +85,16 @@ func (c *children) killAll() {
 	}
 }
 
-// below lists the live descendants of a process.
-func below(root int) []int {
-	parents := map[int]int{}
+type process struct {
+	state  string
+	parent int
+}
+
+func processes() map[int]process {
+	found := map[int]process{}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil
+		return found
 	}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
@@ -70,16 +107,25 @@ func below(root int) []int {
 		}
 		// The name, in parentheses, may hold anything; state and parent follow it.
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if len(fields) < 2 || fields[0] == "Z" {
+		if len(fields) < 2 {
 			continue
 		}
 		if parent, err := strconv.Atoi(fields[1]); err == nil {
-			parents[pid] = parent
+			found[pid] = process{fields[0], parent}
 		}
 	}
+	return found
+}
+
+// below lists the live descendants of a process.
+func below(root int) []int {
+	all := processes()
 	var found []int
-	for pid := range parents {
-		for at := parents[pid]; at > 1; at = parents[at] {
+	for pid, process := range all {
+		if process.state == "Z" {
+			continue
+		}
+		for at := process.parent; at > 1; at = all[at].parent {
 			if at == root {
 				found = append(found, pid)
 				break

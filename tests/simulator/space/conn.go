@@ -67,11 +67,11 @@ func direct(offered ssh.NewChannel, opts options) {
 		offered.Reject(ssh.Prohibited, "a simulated space has no network")
 		return
 	}
-	port := payload.Port
-	if port == jupyterPort {
-		port = uint32(opts.jupyter)
+	dial := func() (net.Conn, error) { return net.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(payload.Port))) }
+	if payload.Port == jupyterPort {
+		dial = opts.jupyter.dial
 	}
-	target, err := net.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(port)))
+	target, err := dial()
 	if err != nil {
 		offered.Reject(ssh.ConnectionFailed, err.Error())
 		return

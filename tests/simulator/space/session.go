@@ -176,7 +176,7 @@ func (s *session) startOnTerminal(command *exec.Cmd) error {
 
 // wait reports how the program ended, after all of its output.
 func (s *session) wait(command *exec.Cmd, drained <-chan struct{}) {
-	err := command.Wait()
+	err := s.children.wait(command)
 	if drained != nil {
 		// A background program may hold the terminal open; the session is over all the same.
 		select {

@@ -20,6 +20,7 @@ use self::requests::{
 use crate::faults::RequestRate;
 use crate::fixture::SpaceSpec;
 use crate::handle::SpaceChange;
+use crate::inside::{Gpus, Jupyter};
 use crate::sessions::StreamFaults;
 use crate::simulator::Simulator;
 
@@ -64,6 +65,9 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/spaces/{domain}/{name}", get(show_space).patch(change_space).delete(delete_space))
         .route("/spaces/{domain}/{name}/start", post(start_app))
         .route("/spaces/{domain}/{name}/stop", post(stop_app))
+        .route("/spaces/{domain}/{name}/jupyter", put(set_jupyter))
+        .route("/spaces/{domain}/{name}/gpus", put(set_gpus))
+        .route("/spaces/{domain}/{name}/tmp/{file}", get(read_tmp))
         .route("/profiles", post(create_profile))
         .route("/profiles/{domain}/{name}", axum::routing::delete(delete_profile))
         .route("/quotas/{instance_type}", put(set_quota))
@@ -145,6 +149,32 @@ async fn stop_app(State(control): Shared, Path(path): Path<(String, String)>) ->
     let arn = control.arn(&path)?;
     control.simulator.stop_app(&arn)?;
     shown(control.simulator.space(&arn)?)
+}
+
+async fn set_jupyter(
+    State(control): Shared,
+    Path(path): Path<(String, String)>,
+    Json(jupyter): Json<Jupyter>,
+) -> Answer {
+    control.simulator.set_jupyter(&control.arn(&path)?, jupyter).await?;
+    Ok(done())
+}
+
+async fn set_gpus(
+    State(control): Shared,
+    Path(path): Path<(String, String)>,
+    Json(gpus): Json<Gpus>,
+) -> Answer {
+    control.simulator.set_gpus(&control.arn(&path)?, gpus).await?;
+    Ok(done())
+}
+
+async fn read_tmp(
+    State(control): Shared,
+    Path((domain, name, file)): Path<(String, String, String)>,
+) -> Answer {
+    let arn = control.arn(&(domain, name))?;
+    shown(json!({ "text": control.simulator.read_tmp(&arn, &file)? }))
 }
 
 async fn create_profile(State(control): Shared, Json(new): Json<NewProfile>) -> Answer {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::account::{App, AppKey, AppStatus, Domain, Object, Owner, Profile, Space, SpaceStatus, World};
+use crate::iam::{Policy, PolicyKind};
 use crate::policies;
 use crate::roles::{Role, Tags};
 
@@ -22,6 +23,8 @@ pub const SERVICE_ROLE: &str = "gateway-service";
 pub const USER_ROLE: &str = "gw-user";
 /// The role that it becomes for its probe.
 pub const PROBE_ROLE: &str = "gw-probe";
+/// The role in which it looks into spaces, which is also the name that it acts under.
+pub const LOOK_ROLE: &str = "spaceport-probe";
 /// An instance type of which the default fixture may run none.
 pub const TYPE_OVER_QUOTA: &str = "ml.p4d.24xlarge";
 /// An instance type that AWS has none left of.
@@ -314,6 +317,12 @@ impl Fixture {
             let role = Role::new(account, name, &trust, &policy)?;
             world.roles.entry(role.arn()).or_insert(role);
         }
+        // One role for the domains of an account, with a policy for each.
+        let look = policies::look(account, &self.domain);
+        let role = Role::new(account, LOOK_ROLE, &policies::look_trust(account), &look)?;
+        let policy = Policy::parse(&look, PolicyKind::Identity)?;
+        let role = world.roles.entry(role.arn()).or_insert(role);
+        role.policies.insert(self.domain.clone(), policy);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ pub mod fixture;
 mod handle;
 mod http;
 mod iam;
+pub mod inside;
 mod keys;
 mod lifecycle;
 mod live;

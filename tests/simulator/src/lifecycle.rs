@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::account::{AppKey, AppStatus, Owner, SpaceStatus};
 use crate::cloud::Cloud;
+use crate::sagemaker::instance_types::gpus;
+use crate::sessions::Machine;
 
 impl Cloud {
     /// Runs a change in the background until the simulator ends.
@@ -34,7 +36,8 @@ impl Cloud {
             return;
         }
         let Some(space_arn) = self.space_arn_of(key) else { return };
-        let started = self.spaces.start(&space_arn, run).await;
+        let Some(machine) = self.machine_of(key, run) else { return };
+        let started = self.spaces.start(&space_arn, run, &machine).await;
         let address = match started {
             Ok(address) => address,
             Err(error) => {
@@ -74,6 +77,12 @@ impl Cloud {
         };
         let faults = self.faults();
         faults.capacity.get(&instance_type).or_else(|| faults.capacity.get(key.owner.name())).cloned()
+    }
+
+    fn machine_of(&self, key: &AppKey, run: &str) -> Option<Machine> {
+        let world = self.world();
+        let app = world.apps.get(key).filter(|app| app.run == run)?;
+        Some(Machine { app_type: key.app_type.clone(), gpus: gpus(app.instance_type()) })
     }
 
     fn space_arn_of(&self, key: &AppKey) -> Option<String> {

@@ -97,6 +97,7 @@ fn ready_line(simulator: &Simulator) -> serde_json::Value {
         "account": studio_simulator::fixture::ACCOUNT,
         "region": studio_simulator::fixture::REGION,
         "domain": simulator.default_domain(),
+        "isolated": simulator.require_isolation().is_ok(),
     })
 }
 

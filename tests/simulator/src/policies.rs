@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{PROBE_ROLE, SERVICE_ROLE, USER_ROLE};
+use crate::fixture::{LOOK_ROLE, PROBE_ROLE, SERVICE_ROLE, USER_ROLE};
 use crate::roles::role_arn;
 
 /// Sessions are read and opened through these, whoever started them.
@@ -60,7 +60,7 @@ pub(crate) fn service(account: &str) -> Value {
                 "Sid": "BecomeUser",
                 "Effect": "Allow",
                 "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
-                "Resource": [role_arn(account, USER_ROLE), role_arn(account, PROBE_ROLE)],
+                "Resource": ([USER_ROLE, PROBE_ROLE, LOOK_ROLE].map(|role| role_arn(account, role))),
             },
             {
                 "Sid": "NeverDirect",
@@ -172,6 +172,37 @@ pub(crate) fn probe(account: &str) -> Value {
                 "Effect": "Allow",
                 "Action": "sagemaker:StartSession",
                 "Resource": format!("arn:aws:sagemaker:*:{account}:space/*"),
+            },
+            sessions(account),
+        ],
+    })
+}
+
+/// Only the service role becomes who looks into spaces, under one name and without tags.
+pub(crate) fn look_trust(account: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": role_arn(account, SERVICE_ROLE) },
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+            "Condition": {
+                "StringEquals": { "sts:SourceIdentity": LOOK_ROLE, "sts:RoleSessionName": LOOK_ROLE },
+            },
+        }],
+    })
+}
+
+/// Who looks into spaces of a domain: opens them, no more.
+pub(crate) fn look(account: &str, domain: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "Look",
+                "Effect": "Allow",
+                "Action": "sagemaker:StartSession",
+                "Resource": format!("arn:aws:sagemaker:*:{account}:space/{domain}/*"),
             },
             sessions(account),
         ],

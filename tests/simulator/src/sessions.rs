@@ -2,8 +2,12 @@
 //! Neither side knows anything else of the other.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use anyhow::bail;
 use async_trait::async_trait;
+
+use crate::inside::Script;
 
 /// What the stream side asks of the account.
 pub trait Sessions: Send + Sync + 'static {
@@ -32,14 +36,44 @@ pub struct Claimed {
     pub ssh: SocketAddr,
 }
 
+/// What a space's app is and runs on.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// `JupyterLab` or `CodeEditor`.
+    pub app_type: String,
+    /// How many GPUs the instance has.
+    pub gpus: u32,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { app_type: "JupyterLab".to_owned(), gpus: 0 }
+    }
+}
+
 /// What the account asks of whoever runs the spaces' SSH servers; `run` is unique per app life.
 #[async_trait]
 pub trait Spaces: Send + Sync + 'static {
     /// Starts the SSH server of a space for one app life and says where it listens.
-    async fn start(&self, space_arn: &str, run: &str) -> anyhow::Result<SocketAddr>;
+    async fn start(&self, space_arn: &str, run: &str, machine: &Machine) -> anyhow::Result<SocketAddr>;
 
     /// Ends the SSH server of a space; ending what is not there is fine.
     async fn stop(&self, space_arn: &str);
+
+    /// Makes a running space show something else of its inside, until its app ends.
+    async fn script(&self, space_arn: &str, _script: Script) -> anyhow::Result<()> {
+        bail!("{space_arn} has no inside")
+    }
+
+    /// Where this machine sees a space's /tmp.
+    fn tmp(&self, _space_arn: &str) -> Option<PathBuf> {
+        None
+    }
+
+    /// Why spaces see the processes, terminals and /tmp of the whole machine; `None` if each sees its own alone.
+    fn why_shared(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What the control API asks of the stream side: faults of streams, in that side's own words.

@@ -16,7 +16,7 @@ use crate::fixture::{Fixture, SERVICE_ROLE, SpaceSpec};
 use crate::http;
 use crate::keys::{Credentials, random_base64, random_hex};
 use crate::roles::{Principal, role_arn};
-use crate::sessions::{Sessions, Spaces, StreamFaults};
+use crate::sessions::{Machine, Sessions, Spaces, StreamFaults};
 
 /// What a simulator starts with.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ pub struct NoServers;
 
 #[async_trait]
 impl Spaces for NoServers {
-    async fn start(&self, _space_arn: &str, _run: &str) -> anyhow::Result<SocketAddr> {
+    async fn start(&self, _space_arn: &str, _run: &str, _machine: &Machine) -> anyhow::Result<SocketAddr> {
         // The discard port, where nobody listens.
         Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)))
     }

@@ -1,5 +1,6 @@
 //! What the unit tests share: a simulator without streams, called as a client would, on a clock that tests move.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,18 @@ use axum::extract::State;
 use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::fixture::{ACCOUNT, REGION, USER_ROLE};
+use crate::fixture::{ACCOUNT, LOOK_ROLE, REGION, USER_ROLE};
 use crate::keys::Credentials;
 use crate::percent;
 use crate::roles::role_arn;
 use crate::sigv4::sign::Signer;
 use crate::{Config, Fixture, NoServers, Simulator, http};
+
+/// Where test builds keep the space program.
+pub(crate) fn build_cache() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| std::env::temp_dir().into()))
+        .join("space-program")
+}
 
 pub(crate) type TestResult = anyhow::Result<()>;
 
@@ -169,6 +176,41 @@ impl Lab {
             ("Tags.member.1.Value", owner),
         ];
         ask.extend(policy.as_deref().map(|policy| ("Policy", policy)));
+        let (status, xml) = self.sts(&self.service(), &ask).await?;
+        anyhow::ensure!(status == 200, "{xml}");
+        Ok(credentials(&xml))
+    }
+
+    /// Becomes who looks into spaces, under a name, for one space of the default domain.
+    pub(crate) async fn probe(&self, name: &str, space: &str) -> anyhow::Result<Credentials> {
+        self.probe_of(name, &self.simulator.space_arn(space)).await
+    }
+
+    /// The same, for any space.
+    pub(crate) async fn probe_of(&self, name: &str, space_arn: &str) -> anyhow::Result<Credentials> {
+        let role = role_arn(ACCOUNT, LOOK_ROLE);
+        let allow = |actions: &[&str], resource: &str| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [
+                allow(&["sagemaker:StartSession"], space_arn),
+                allow(
+                    &["ssmmessages:OpenDataChannel", "ssm:ResumeSession"],
+                    &format!("arn:aws:ssm:{REGION}:{ACCOUNT}:session/*"),
+                ),
+            ],
+        })
+        .to_string();
+        let mut ask = vec![
+            ("Action", "AssumeRole"),
+            ("RoleArn", role.as_str()),
+            ("RoleSessionName", LOOK_ROLE),
+            ("DurationSeconds", "900"),
+            ("Policy", policy.as_str()),
+        ];
+        if !name.is_empty() {
+            ask.push(("SourceIdentity", name));
+        }
         let (status, xml) = self.sts(&self.service(), &ask).await?;
         anyhow::ensure!(status == 200, "{xml}");
         Ok(credentials(&xml))

@@ -4,8 +4,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::fixture::{ACCOUNT, DOMAIN, USER_ROLE};
-use crate::testing::{Lab, TestResult};
-use crate::{Config, NoServers, StreamSide};
+use crate::space::GoSpaces;
+use crate::testing::{Lab, TestResult, build_cache};
+use crate::{Config, Fixture, NoServers, StreamSide};
 
 /// Sends a request over TCP, as any client would, and gives status and body.
 async fn send(lab: &Lab, method: &str, path: &str, body: Value) -> anyhow::Result<(u16, Value)> {
@@ -145,6 +146,40 @@ async fn roles_lose_actions_and_credentials_end() -> TestResult {
     assert_eq!(trail["events"][0]["userIdentity"]["sessionContext"]["sourceIdentity"], "alice");
     assert_eq!(send(&lab, "DELETE", "/cloudtrail", json!({})).await?.0, 200);
     assert!(lab.simulator.cloudtrail().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_inside_of_a_space_is_scripted_and_read() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let spaces = GoSpaces::new(&build_cache(), folder.path()).await?;
+    let fixtures =
+        vec![Fixture::bare().with(SpaceSpec::private("gpu", "alice").on("ml.g5.12xlarge").running())];
+    let config = Config { fixtures, ..Config::default() };
+    let lab = Lab { simulator: Simulator::start(config, Arc::new(spaces)).await? };
+    lab.simulator.require_isolation()?;
+    let path = format!("/spaces/{DOMAIN}/gpu");
+    assert_eq!(send(&lab, "PUT", &format!("{path}/gpus"), json!({ "load": [1, 2, 3, 4] })).await?.0, 200);
+    let (status, refused) =
+        send(&lab, "PUT", &format!("{path}/gpus"), json!({ "load": [1, 2, 3, 4, 5] })).await?;
+    assert_eq!(status, 400);
+    assert!(refused["error"].to_string().contains("a load for 5 GPUs, and the space has 4"), "{refused}");
+    assert_eq!(send(&lab, "PUT", &format!("{path}/gpus"), json!({ "fault": "sulks" })).await?.0, 422);
+    let kernel = json!({ "id": "a", "state": "busy", "connections": 1, "quiet_s": 90 });
+    let jupyter = json!({ "kernels": [kernel], "terminals": [{ "name": "1" }] });
+    assert_eq!(send(&lab, "PUT", &format!("{path}/jupyter"), jupyter).await?.0, 200);
+    let file = format!("{path}/tmp/.sagemaker-last-active-timestamp");
+    assert_eq!(send(&lab, "GET", &file, json!({})).await?, (200, json!({ "text": null })));
+    let arn = lab.simulator.space_arn("gpu");
+    let tmp = lab.simulator.cloud.spaces.tmp(&arn).ok_or_else(|| anyhow::anyhow!("no /tmp"))?;
+    std::fs::write(tmp.join(".sagemaker-last-active-timestamp"), "2026-01-01T00:00:00.000Z")?;
+    let text = json!({ "text": "2026-01-01T00:00:00.000Z" });
+    assert_eq!(send(&lab, "GET", &file, json!({})).await?, (200, text));
+    lab.simulator.shutdown().await;
+
+    let without = Lab::new().await?;
+    let refused = send(&without, "PUT", &format!("/spaces/{DOMAIN}/demo/jupyter"), json!({})).await?;
+    assert_eq!(refused.0, 400);
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::fixture::{ACCOUNT, DOMAIN, LOOK_ROLE};
 use crate::keys::Credentials;
 use crate::testing::{Answer, Lab, TestResult};
+use crate::{Fixture, SpaceSpec};
 
 fn text(answer: &Answer, member: &str) -> String {
     answer.body[member].as_str().unwrap_or_default().to_owned()
@@ -152,5 +154,51 @@ async fn a_stopped_app_ends_its_sessions() -> TestResult {
     let sessions = lab.simulator.sessions();
     assert!(sessions.claim(&text(&started, "SessionId"), &text(&started, "TokenValue")).is_err());
     assert_eq!(lab.open(&alice, "demo").await?.code(), "ValidationException");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_into_a_space_opens_that_one_alone_under_a_name_of_its_own() -> TestResult {
+    let lab = Lab::new().await?;
+    let probe = lab.probe(LOOK_ROLE, "demo").await?;
+    let url = text(&lab.open(&probe, "demo").await?, "StreamUrl");
+    assert_eq!(open(&lab, &url, &signed(&lab, &probe, &url)), Ok(()));
+    let session = json!({ "SessionId": parts(&url).0 });
+    let resumed = lab.json(&probe, "ssm", "AmazonSSM.ResumeSession", session).await?;
+    assert_eq!(resumed.status, 200, "{resumed:?}");
+    assert_eq!(lab.open(&probe, "team").await?.code(), "AccessDeniedException", "not of its session");
+    let app = json!({
+        "DomainId": DOMAIN, "SpaceName": "demo", "AppType": "JupyterLab", "AppName": "default",
+    });
+    for operation in ["DeleteApp", "DescribeApp"] {
+        let refused = lab.sagemaker(&probe, operation, app.clone()).await?;
+        assert_eq!(refused.code(), "AccessDeniedException", "{operation}");
+    }
+    assert!(lab.probe("somebody", "demo").await.is_err(), "the role has one name");
+    assert!(lab.probe("", "demo").await.is_err());
+
+    let trail = lab.simulator.cloudtrail();
+    for name in ["StartSession", "OpenDataChannel", "ResumeSession"] {
+        let event = trail.iter().find(|event| event.event_name == name);
+        let event = event.ok_or_else(|| anyhow::anyhow!("no {name}"))?;
+        assert_eq!(event.source_identity(), Some("spaceport-probe"), "{name}");
+        let caller = format!("arn:aws:sts::{ACCOUNT}:assumed-role/spaceport-probe/spaceport-probe");
+        assert_eq!(event.caller_arn(), Some(caller.as_str()), "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_into_spaces_reaches_the_domains_of_the_account_and_no_other() -> TestResult {
+    let second = Fixture::domain("d-second", "second").with(SpaceSpec::private("b", "bo").running());
+    let lab = Lab::with(vec![Fixture::default(), second]).await?;
+    let own = lab.simulator.space_arn_in("d-second", "b").ok_or_else(|| anyhow::anyhow!("no space"))?;
+    let probe = lab.probe_of(LOOK_ROLE, &own).await?;
+    let answer = lab.sagemaker(&probe, "StartSession", json!({ "ResourceIdentifier": own })).await?;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let elsewhere = own.replace("d-second", "d-third");
+    let probe = lab.probe_of(LOOK_ROLE, &elsewhere).await?;
+    let answer = lab.sagemaker(&probe, "StartSession", json!({ "ResourceIdentifier": elsewhere })).await?;
+    assert_eq!(answer.code(), "AccessDeniedException");
     Ok(())
 }

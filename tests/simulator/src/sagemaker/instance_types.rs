@@ -179,3 +179,44 @@ pub(crate) const APP_INSTANCE_TYPES: &[&str] = &[
     "ml.g7e.24xlarge",
     "ml.g7e.48xlarge",
 ];
+
+/// How many NVIDIA GPUs an instance has.
+pub(crate) fn gpus(instance_type: &str) -> u32 {
+    let mut parts = instance_type.split('.').skip(1);
+    match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+        ("g4dn" | "g5" | "g6" | "g6e", "12xlarge" | "24xlarge") | ("g7" | "g7e", "24xlarge") => 4,
+        ("g5" | "g6" | "g6e" | "g7" | "g7e", "48xlarge") => 8,
+        ("g7" | "g7e", "12xlarge") => 2,
+        ("g4dn" | "g5" | "g6" | "g6e" | "g7" | "g7e", _) | ("p3", "2xlarge") | ("p5", "4xlarge") => 1,
+        ("p3", "8xlarge") => 4,
+        ("p3" | "p3dn" | "p4d" | "p4de" | "p5" | "p5en" | "p6-b200", _) => 8,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_types_of_nvidia_gpus_have_gpus() {
+        for (instance_type, count) in [
+            ("ml.m5.xlarge", 0),
+            ("ml.geospatial.interactive", 0),
+            ("ml.trn1.32xlarge", 0),
+            ("ml.g4dn.16xlarge", 1),
+            ("ml.g5.xlarge", 1),
+            ("ml.g5.12xlarge", 4),
+            ("ml.g6e.48xlarge", 8),
+            ("ml.p3.8xlarge", 4),
+            ("ml.p5.4xlarge", 1),
+            ("ml.p4d.24xlarge", 8),
+        ] {
+            assert_eq!(gpus(instance_type), count, "{instance_type}");
+        }
+        let with = APP_INSTANCE_TYPES.iter().filter(|name| gpus(name) > 0);
+        assert!(with.clone().all(|name| name.starts_with("ml.g") || name.starts_with("ml.p")));
+        let family = |name: &&&str| name.starts_with("ml.g") || name.starts_with("ml.p");
+        assert_eq!(with.count() + 1, APP_INSTANCE_TYPES.iter().filter(family).count(), "all but geospatial");
+    }
+}

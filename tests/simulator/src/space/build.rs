@@ -18,6 +18,8 @@ const SOURCE: &[(&str, &str)] = &[
     ("session.go", include_str!("../../space/session.go")),
     ("agent.go", include_str!("../../space/agent.go")),
     ("children.go", include_str!("../../space/children.go")),
+    ("isolation.go", include_str!("../../space/isolation.go")),
+    ("gpu.go", include_str!("../../space/gpu.go")),
     ("jupyter.go", include_str!("../../space/jupyter.go")),
 ];
 

@@ -4,6 +4,7 @@ mod client;
 mod ends;
 mod faults;
 mod handshake;
+mod inside;
 mod legs;
 mod pump;
 mod reliability;

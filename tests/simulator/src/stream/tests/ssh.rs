@@ -1,7 +1,6 @@
 //! OpenSSH through a stream to the real SSH server of a space.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
@@ -10,34 +9,38 @@ use tokio::process::Command;
 
 use super::pump;
 use super::rig::{Rig, SPACE};
-use crate::sessions::Spaces as _;
+use crate::sessions::{Machine, Spaces as _};
 use crate::space::GoSpaces;
 use crate::stream::Options;
+use crate::testing::build_cache;
 
-struct Space {
-    spaces: GoSpaces,
+pub(super) struct Space {
+    pub(super) spaces: GoSpaces,
     rig: Arc<Rig>,
     at: SocketAddr,
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
-/// Where test builds keep the space program.
-pub(crate) fn cache() -> PathBuf {
-    PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| std::env::temp_dir().into()))
-        .join("space-program")
+/// The program, with homes of spaces in a folder of the test's own.
+pub(super) async fn program() -> (GoSpaces, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (GoSpaces::new(&build_cache(), &folder.path().join("homes")).await.unwrap(), folder)
 }
 
 async fn space() -> Space {
-    let folder = tempfile::tempdir().unwrap();
-    let spaces = GoSpaces::new(&cache(), &folder.path().join("homes")).await.unwrap();
-    let ssh = spaces.start(SPACE, "run-1").await.unwrap();
-    let rig = Arc::new(Rig::reaching(ssh, Options::unpaced(16 * 1024)).await);
-    let at = pump::listen(Arc::clone(&rig)).await;
-    Space { spaces, rig, at, folder }
+    let (spaces, folder) = program().await;
+    Space::of(spaces, folder, &Machine::default()).await
 }
 
 impl Space {
-    fn command(&self, program: &str, port_flag: &str) -> Command {
+    pub(super) async fn of(spaces: GoSpaces, folder: tempfile::TempDir, machine: &Machine) -> Self {
+        let ssh = spaces.start(SPACE, "run-1", machine).await.unwrap();
+        let rig = Arc::new(Rig::reaching(ssh, Options::unpaced(16 * 1024)).await);
+        let at = pump::listen(Arc::clone(&rig)).await;
+        Self { spaces, rig, at, folder }
+    }
+
+    pub(super) fn command(&self, program: &str, port_flag: &str) -> Command {
         let mut command = Command::new(program);
         let known = self.folder.path().join("known_hosts");
         command.args(["-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]);
@@ -47,12 +50,12 @@ impl Space {
         command
     }
 
-    async fn ssh(&self, args: &[&str], stdin: &[u8]) -> Output {
+    pub(super) async fn ssh(&self, args: &[&str], stdin: &[u8]) -> Output {
         let mut command = self.command("ssh", "-p");
         run(command.args(args), stdin).await
     }
 
-    async fn text(&self, args: &[&str]) -> String {
+    pub(super) async fn text(&self, args: &[&str]) -> String {
         let output = self.ssh(args, b"").await;
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -67,7 +70,7 @@ async fn run(command: &mut Command, stdin: &[u8]) -> Output {
     child.wait_with_output().await.unwrap()
 }
 
-const HOST: &str = "sagemaker-user@127.0.0.1";
+pub(super) const HOST: &str = "sagemaker-user@127.0.0.1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openssh_runs_commands_and_gets_their_status() {
@@ -134,21 +137,4 @@ async fn a_forwarded_agent_is_reached_from_inside() {
     let output = run(&mut command, b"").await;
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("The agent has no identities."), "{output:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopping_a_space_ends_its_programs_and_keeps_its_home() {
-    let space = space().await;
-    let start = "touch kept; setsid sleep 4242 >/dev/null 2>&1 </dev/null & echo $!";
-    let pid = space.text(&[HOST, start]).await.trim().to_owned();
-    let alive = |pid: &str| std::path::Path::new("/proc").join(pid).join("cmdline").exists();
-    assert!(alive(&pid));
-    let server = space.spaces.process(SPACE).unwrap().to_string();
-    space.spaces.stop(SPACE).await;
-    super::rig::until("all gone", || !alive(&pid) && !alive(&server)).await;
-    assert_eq!(space.spaces.process(SPACE), None);
-    assert!(space.spaces.home(SPACE).join("kept").exists());
-    let again = space.spaces.start(SPACE, "run-2").await.unwrap();
-    assert_ne!(again, space.rig.ssh);
-    assert!(space.spaces.jupyter(SPACE).is_some());
 }
