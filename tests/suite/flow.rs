@@ -3,7 +3,6 @@
 //! What a test holds against a limit is the best of some rounds: a gateway that makes one channel wait for another
 //! does so in every round, a busy machine only in some. Beside it an echo elsewhere tells how busy the machine is.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -182,12 +181,6 @@ async fn an_upload_into_a_stream_at_awss_rate_delays_no_keystroke() -> Result<()
     Ok(())
 }
 
-/// The process id in a file, once it is whole.
-fn pid_in(file: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    text.ends_with('\n').then(|| text.trim().to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn output_over_its_quota_closes_its_channel_with_the_reason_and_no_other() -> Result<()> {
     let quota = "[flow]\noutput_memory_bytes = 65536\noutput_disk_bytes = 1048576\n";
@@ -197,17 +190,19 @@ async fn output_over_its_quota_closes_its_channel_with_the_reason_and_no_other()
         ..Wish::default()
     })
     .await?;
-    let pid = world.folder().join("pid");
+    let ended = async |name: &str| {
+        let said = world.account.simulator.read_tmp(&world.account.arn("demo"), name)?;
+        Ok(said.filter(|said| said.ends_with('\n')))
+    };
     for software in [Software::OpenSsh, Software::Plink] {
         let carrier = Carrier::connect(&world, software, Mode::Session).await?;
         let mut keyboard = carrier.keyboard(false).await?;
-        let head = format!("echo $$ >{}; exec head -c 33554432 /dev/zero", pid.display());
+        let file = format!("ended-{software:?}");
+        let head = format!("head -c 33554432 /dev/zero; echo $? >/tmp/{file}");
         let mut paused = carrier.spawn(false, &head)?;
         // The command ends when its channel is closed; the reader reads what was kept, and why there is no more.
-        until("the command to have begun", LIMIT, async || Ok(pid_in(&pid).map(drop))).await?;
-        let process = PathBuf::from("/proc").join(pid_in(&pid).context("its process")?);
-        until("the command to end", LIMIT, async || Ok((!process.exists()).then_some(()))).await?;
-        std::fs::remove_file(&pid)?;
+        let status = until("the command to end", LIMIT, async || ended(&file).await).await?;
+        ensure!(status != "0\n", "{software:?}: it ended before it had said everything");
         let mut said = String::new();
         let mut output = paused.stdout.take().context("its output is piped")?;
         let read = async { tokio::io::copy(&mut output, &mut tokio::io::sink()).await };
