@@ -27,6 +27,7 @@ pub mod refusals;
 pub mod role;
 pub mod run;
 pub mod space;
+pub mod space_news;
 pub mod span;
 pub mod start;
 pub mod streams;

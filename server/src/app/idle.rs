@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::domain::email::EmailAddress;
-use crate::domain::idle::{Because, Calm, Ground, Trigger};
+use crate::domain::idle::{Because, Calm, Trigger, in_a_line};
 use crate::domain::ids::{ReplicaId, UserId};
 use crate::domain::notice::{About, Notice};
 use crate::domain::ports::{Clock, Eyes, IdleNews, Notify, SpaceControl, Tell};
@@ -111,6 +111,8 @@ impl Teller {
         Some(match news {
             // Whoever stops a space by hand needs no warning of it.
             IdleNews::StopsSoon { trigger: Trigger::Person { .. }, .. } => return None,
+            // Only terminals are told before it is done.
+            IdleNews::Stopping(_) => return None,
             IdleNews::StopsSoon { trigger: Trigger::Idle { since, .. }, stop_at, grounds } => {
                 Notice::StopsSoon {
                     about,
@@ -122,6 +124,8 @@ impl Teller {
                     cost: None,
                 }
             }
+            // Of a stop by hand nobody was told here.
+            IdleNews::Stays(Calm::NotDone) => return None,
             IdleNews::Stays(calm) => Notice::StaysUp { about, why: why(&calm) },
             IdleNews::Stopped(trigger) => {
                 let (since, by) = match trigger {
@@ -134,12 +138,6 @@ impl Teller {
             IdleNews::TooLong => Notice::RunsTooLong { about, since: run.began_at },
         })
     }
-}
-
-/// What a verdict rests on, in one line.
-fn in_a_line(grounds: &[Ground]) -> String {
-    let idle = grounds.iter().filter(|ground| ground.word == "idle").map(|ground| ground.what.as_str());
-    idle.collect::<Vec<_>>().join(", ")
 }
 
 /// Why a space stays up.

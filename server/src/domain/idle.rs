@@ -20,7 +20,7 @@ mod stopper;
 pub use evidence::{CpuUse, Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};
 pub use heartbeat::Heartbeat;
 pub use hours::Hours;
-pub use judge::{Because, Doubt, Ground, Run, Verdict, grounds, judge};
+pub use judge::{Because, Doubt, Ground, Run, Verdict, grounds, in_a_line, judge};
 pub use known::Known;
 pub use policy::{InsideRule, Mode, Policies, Policy, Rule, Scope, Subject};
 pub use stopper::{Answer, Calm, Check, Command, Input, Outcome, Phase, Stopper, Trigger};

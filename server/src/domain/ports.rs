@@ -187,6 +187,8 @@ pub enum IdleNews {
     },
     /// It stays up after all.
     Stays(Calm),
+    /// It is being stopped: AWS has taken it on.
+    Stopping(Trigger),
     /// It was stopped.
     Stopped(Trigger),
     /// It does not stop: for admins.

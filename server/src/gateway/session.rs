@@ -26,6 +26,7 @@ use crate::domain::ending::{EndReason, StreamEnd};
 use crate::domain::ids::SessionId;
 use crate::domain::record::ChannelKind;
 use crate::domain::space::{Space, SpaceState};
+use crate::domain::space_news::SpaceNews;
 use crate::telemetry::metrics as names;
 
 /// The longest that the space may take to answer for one channel.
@@ -235,6 +236,12 @@ impl Session {
     #[must_use]
     pub fn notices(&self) -> watch::Receiver<Option<Notice>> {
         self.handle.live.notices.subscribe()
+    }
+
+    /// What becomes of the space.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<Option<SpaceNews>> {
+        self.handle.live.news.subscribe()
     }
 
     /// Completes when the gateway ends the session: an admin, the policy, a drain, a lost stream, a stopped space.

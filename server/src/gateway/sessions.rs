@@ -20,6 +20,7 @@ use crate::domain::ids::{AuditId, SessionId, UserId};
 use crate::domain::ports::Clock;
 use crate::domain::record::{Change, Mode};
 use crate::domain::space::Space;
+use crate::domain::space_news::SpaceNews;
 use crate::telemetry::metrics as names;
 
 /// Channels that the space opened and that the client has not taken yet. Each is a task of `ssh`; a burst of a
@@ -41,6 +42,8 @@ pub(super) struct Live {
     /// Cancelled once its channels must end.
     pub(super) cut: CancellationToken,
     pub(super) notices: watch::Sender<Option<Notice>>,
+    /// What becomes of its space.
+    pub(super) news: watch::Sender<Option<SpaceNews>>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// Streams of jumps.
     jumps: AtomicUsize,
@@ -112,6 +115,7 @@ impl Sessions {
             track,
             cut: CancellationToken::new(),
             notices: watch::Sender::new(notice),
+            news: watch::Sender::new(None),
             incoming,
             jumps: AtomicUsize::new(0),
             incoming_taken: Mutex::new(Some(waiting)),

@@ -22,6 +22,7 @@ use crate::domain::ids::{MalformedName, SpaceId, SpaceName};
 use crate::domain::names::Target;
 use crate::domain::record::Mode;
 use crate::domain::space::Space;
+use crate::domain::space_news::SpaceNews;
 use crate::domain::user::User;
 use crate::gateway::{Connection, FindError, OpenError, Session};
 use crate::identity::certificates::Permits;
@@ -360,7 +361,14 @@ impl Client {
 
     /// What a person reads when a session is over.
     pub(super) fn farewell(&self, reason: &EndReason, live: &Live) -> Message {
-        messages::ended(reason, live.space_name(), self.shared.clock.now(), &self.shared.address)
+        let (space, at) = (live.space_name(), self.shared.clock.now());
+        // Who stopped it, where that is known.
+        if *reason == EndReason::SpaceStopped
+            && let Some(SpaceNews::Stopping(trigger)) = &*live.session.news().borrow()
+        {
+            return messages::stopped(space, at, trigger, &self.shared.address);
+        }
+        messages::ended(reason, space, at, &self.shared.address)
     }
 
     /// What a person reads whose name leads nowhere.

@@ -6,6 +6,7 @@
 mod approval;
 mod commands;
 mod ended;
+mod news;
 mod person;
 mod refused;
 mod status;
@@ -27,6 +28,7 @@ pub(super) use approval::{
 };
 pub(super) use commands::{config_block, help, no_such_command, spaces};
 pub(super) use ended::{ended, notice};
+pub(super) use news::{Reader, space_news, stopped};
 pub(super) use person::{
     ProvenBy, database_away, key_is_listed, key_removed, keys, logged_out, no_such_key, several_keys, whoami,
 };
@@ -40,6 +42,8 @@ pub(super) use text::{Message, clean};
 
 /// What the question about remote access offers.
 pub(super) const QUESTION: &str = "  Switch it on and restart? [y/N] ";
+/// What makes a terminal ring.
+pub(super) const BELL: &str = "\u{7}";
 /// What a client reads that came when too many others were waiting.
 pub(super) const CROWDED: &str = "spaceport: too many logins are waiting, try again in a moment\r\n";
 

@@ -12,6 +12,7 @@ use super::request::Requests;
 use super::terminal::{Gone, Terminal};
 use crate::domain::ending::EndReason;
 use crate::domain::ports::Clock;
+use crate::domain::space_news::SpaceNews;
 use crate::gateway::link::Output;
 use crate::gateway::{Channel, ChannelInput, ChannelOutput, Notice};
 
@@ -120,17 +121,29 @@ struct Words<'a> {
     live: &'a Live,
     carries: Carries,
     notices: watch::Receiver<Option<Notice>>,
+    news: watch::Receiver<Option<SpaceNews>>,
     asides: watch::Receiver<Option<Message>>,
+    /// Whether this terminal was told that the space stops: only then is it news that it does not.
+    warned: bool,
+}
+
+/// Something that people are told.
+struct Word {
+    message: Message,
+    /// Whether only terminals should see it.
+    for_terminals: bool,
+    /// Whether it is worth a bell.
+    rings: bool,
 }
 
 impl<'a> Words<'a> {
     fn of(client: &'a Client, live: &'a Live, carries: Carries) -> Self {
         let (notices, asides) = (live.session.notices(), client.asides.subscribe());
-        Self { client, live, carries, notices, asides }
+        Self { client, live, carries, notices, news: live.session.news(), asides, warned: false }
     }
 
-    /// The next word, and whether only a terminal should see it. Connections get none. Cancel-safe.
-    async fn next(&mut self) -> (Message, bool) {
+    /// The next word. Connections get none. Cancel-safe.
+    async fn next(&mut self) -> Word {
         if self.carries == Carries::Stream {
             std::future::pending::<()>().await;
         }
@@ -140,18 +153,38 @@ impl<'a> Words<'a> {
                     let notice = self.notices.borrow_and_update().clone();
                     if let Some(notice) = notice {
                         let address = &self.client.shared.address;
-                        return (messages::notice(&notice, self.live.space_name(), address), true);
+                        let message = messages::notice(&notice, self.live.space_name(), address);
+                        return Word { message, for_terminals: true, rings: false };
+                    }
+                }
+                Ok(()) = self.news.changed() => {
+                    let news = self.news.borrow_and_update().clone();
+                    if let Some(word) = news.and_then(|news| self.of_space(&news)) {
+                        return word;
                     }
                 }
                 Ok(()) = self.asides.changed() => {
                     let aside = self.asides.borrow_and_update().clone();
-                    if let Some(aside) = aside {
-                        return (aside, false);
+                    if let Some(message) = aside {
+                        return Word { message, for_terminals: false, rings: false };
                     }
                 }
                 else => std::future::pending().await,
             }
         }
+    }
+
+    /// What becomes of the space, in words.
+    fn of_space(&mut self, news: &SpaceNews) -> Option<Word> {
+        let rings = !matches!(news, SpaceNews::StaysUp(_));
+        if !rings && !self.warned {
+            return None;
+        }
+        self.warned = rings;
+        let Client { shared, user, .. } = self.client;
+        let reader = messages::Reader { name: user.name.as_str(), now: shared.clock.now() };
+        let message = messages::space_news(news, self.live.space_name(), &reader, &shared.address);
+        Some(Word { message, for_terminals: true, rings })
     }
 }
 
@@ -193,13 +226,14 @@ async fn pump_down(
     loop {
         let output = tokio::select! {
             output = from_space.next() => output,
-            (word, for_terminals) = words.next() => {
+            word = words.next() => {
                 if terminal.pty {
                     // Whatever runs may have left the cursor inside a line.
-                    terminal.notice(terminal.newline().to_owned()).await?;
+                    let bell = if word.rings { messages::BELL } else { "" };
+                    terminal.notice(format!("{bell}{}", terminal.newline())).await?;
                 }
-                if terminal.pty || !for_terminals {
-                    terminal.say(&word).await?;
+                if terminal.pty || !word.for_terminals {
+                    terminal.say(&word.message).await?;
                 }
                 continue;
             }

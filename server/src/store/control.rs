@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::domain::ids::{ReplicaId, SessionId, UserName};
 use crate::domain::ports::Clock;
+use crate::domain::space_news::SpaceNotice;
 
 /// The channel that all replicas listen on.
 pub(super) const CHANNEL: &str = "spaceport_control";
@@ -26,20 +27,26 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// End this session.
-    EndSession {
-        /// Which.
-        session: SessionId,
-        /// Who asked.
-        by: UserName,
-        /// Why, in their words.
-        reason: String,
-    },
+    EndSession(EndWish),
+    /// Tell whoever is in a space.
+    Space(SpaceNotice),
 }
 
-impl Control {
+/// A session that somebody wants ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndWish {
+    /// Which.
+    pub session: SessionId,
+    /// Who asked.
+    pub by: UserName,
+    /// Why, in their words.
+    pub reason: String,
+}
+
+impl EndWish {
     /// From a row or a message; nothing if the name is none that this release takes.
-    pub(super) fn end_session(session: Uuid, by: &str, reason: String) -> Option<Self> {
-        Some(Self::EndSession { session: session.into(), by: by.parse().ok()?, reason })
+    pub(super) fn read(session: Uuid, by: &str, reason: String) -> Option<Self> {
+        Some(Self { session: session.into(), by: by.parse().ok()?, reason })
     }
 }
 
@@ -49,6 +56,8 @@ impl Control {
 pub(super) enum Message {
     /// To the replica that serves the session.
     EndSession { replica: Uuid, session: Uuid, by: String, reason: String },
+    /// To all of them.
+    Space(SpaceNotice),
 }
 
 impl Message {
@@ -58,6 +67,17 @@ impl Message {
 }
 
 impl Store {
+    /// Tells every replica what becomes of a space. It is said once: a replica that does not listen at the moment does
+    /// not hear it.
+    ///
+    /// # Errors
+    /// When it could not be said.
+    pub async fn tell_of_space(&self, notice: SpaceNotice) -> Result<(), StoreError> {
+        let payload = Message::Space(notice).payload();
+        sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, payload).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Listens for messages to a replica.
     #[must_use]
     pub fn listen(&self, replica: ReplicaId, clock: Arc<dyn Clock>) -> Controls {
@@ -80,7 +100,7 @@ pub struct Controls {
     replica: ReplicaId,
     clock: Arc<dyn Clock>,
     listener: Option<PgListener>,
-    /// Found but not handed out; no longer than this replica's sessions are many.
+    /// Found but not handed out; no longer than this replica's sessions are many, and one.
     queue: VecDeque<Control>,
     /// Sessions whose end has been handed out and that have not ended.
     told: HashSet<SessionId>,
@@ -111,16 +131,7 @@ impl Controls {
 
     /// Connects if need be, then waits for a message or until it is time to look for missed ones.
     async fn wait(&mut self) -> Result<(), StoreError> {
-        let Some(listener) = &mut self.listener else {
-            let mut listener = PgListener::connect_with(&self.store.pool).await?;
-            // Reconnecting is done here, so that nothing asked in between is missed.
-            listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            self.sweep().await?;
-            self.listener = Some(listener);
-            info!("listening for control messages");
-            return Ok(());
-        };
+        let Some(listener) = &mut self.listener else { return self.connect().await };
         let received = tokio::select! {
             received = listener.try_recv() => received?,
             () = self.clock.sleep(SWEEP) => return self.sweep().await,
@@ -132,14 +143,25 @@ impl Controls {
         Ok(())
     }
 
+    /// Begins to listen, and looks up what was asked before.
+    pub(super) async fn connect(&mut self) -> Result<(), StoreError> {
+        let mut listener = PgListener::connect_with(&self.store.pool).await?;
+        // Reconnecting is done here, so that nothing asked in between is missed.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        self.sweep().await?;
+        self.listener = Some(listener);
+        info!("listening for control messages");
+        Ok(())
+    }
+
     /// Looks up what is asked of this replica and has not been handed out.
     async fn sweep(&mut self) -> Result<(), StoreError> {
         let pending = self.store.pending_ends(self.replica).await?;
-        let asked: HashSet<SessionId> =
-            pending.iter().map(|Control::EndSession { session, .. }| *session).collect();
+        let asked: HashSet<SessionId> = pending.iter().map(|wish| wish.session).collect();
         self.told.retain(|session| asked.contains(session));
-        for control in pending {
-            self.hand_out(control);
+        for wish in pending {
+            self.end(wish);
         }
         Ok(())
     }
@@ -148,19 +170,19 @@ impl Controls {
         match serde_json::from_str(payload) {
             Ok(Message::EndSession { replica, session, by, reason }) => {
                 if replica == self.replica.uuid()
-                    && let Some(control) = Control::end_session(session, &by, reason)
+                    && let Some(wish) = EndWish::read(session, &by, reason)
                 {
-                    self.hand_out(control);
+                    self.end(wish);
                 }
             }
+            Ok(Message::Space(notice)) => self.queue.push_back(Control::Space(notice)),
             Err(error) => debug!(%error, "a control message that this release does not know"),
         }
     }
 
-    fn hand_out(&mut self, control: Control) {
-        let Control::EndSession { session, .. } = &control;
-        if self.told.insert(*session) {
-            self.queue.push_back(control);
+    fn end(&mut self, wish: EndWish) {
+        if self.told.insert(wish.session) {
+            self.queue.push_back(Control::EndSession(wish));
         }
     }
 }

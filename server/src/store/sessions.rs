@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::control::{CHANNEL, Control, Message};
+use super::control::{CHANNEL, EndWish, Message};
 use super::text::{counted, id_digits, plain};
 use super::{Store, StoreError};
 use crate::domain::ids::{AuditId, ReplicaId, SessionId, SpaceId, UserId, UserName};
@@ -136,7 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn pending_ends(&self, replica: ReplicaId) -> Result<Vec<Control>, StoreError> {
+    pub async fn pending_ends(&self, replica: ReplicaId) -> Result<Vec<EndWish>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT id, end_requested_by AS "by!", end_request_reason AS "reason!"
                FROM sessions
@@ -146,7 +146,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let ends = rows.into_iter().filter_map(|row| Control::end_session(row.id, &row.by, row.reason));
+        let ends = rows.into_iter().filter_map(|row| EndWish::read(row.id, &row.by, row.reason));
         Ok(ends.collect())
     }
 }

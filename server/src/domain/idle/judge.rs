@@ -223,6 +223,13 @@ pub fn grounds(now: OffsetDateTime, policy: &Policy, known: &Known) -> Vec<Groun
     lines
 }
 
+/// What an idle verdict rests on, in one line.
+#[must_use]
+pub fn in_a_line(grounds: &[Ground]) -> String {
+    let idle = grounds.iter().filter(|ground| ground.word == "idle").map(|ground| ground.what.as_str());
+    idle.collect::<Vec<_>>().join(", ")
+}
+
 const fn word(active: bool) -> &'static str {
     if active { "active" } else { "idle" }
 }

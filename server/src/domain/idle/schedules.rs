@@ -138,6 +138,8 @@ struct World<'a> {
     /// A `DeleteApp` that AWS will carry out later.
     late_delete: Option<i64>,
     checked: Option<(i64, Verdict)>,
+    /// When people were told last that the space stops.
+    told: Option<i64>,
     last_gpu: Option<i64>,
     stops: u32,
     would_have: Option<i64>,
@@ -158,6 +160,7 @@ impl<'a> World<'a> {
             row: None,
             late_delete: None,
             checked: None,
+            told: None,
             last_gpu: None,
             stops: 0,
             would_have: None,
@@ -180,9 +183,8 @@ impl<'a> World<'a> {
             if !within(&self.plan.down, self.now) {
                 if self.now % POLL == 0 {
                     self.pass();
-                } else {
-                    self.wake();
                 }
+                self.wake();
             }
             if self.plan.calm {
                 self.assert_gone_in_time();
@@ -322,6 +324,17 @@ impl<'a> World<'a> {
                 }
                 Command::Delete => Input::Answered(self.delete()),
                 Command::Look => Input::Seen(self.app()),
+                Command::Warn { .. } => {
+                    self.told = Some(self.now);
+                    if self.plan.policy.mode == Mode::DryRun {
+                        continue;
+                    }
+                    // Nor need it live to write down that they were told.
+                    if !self.plan.calm && self.dice.percent(3) {
+                        return;
+                    }
+                    Input::Told
+                }
                 Command::TooLong => {
                     self.alerts += 1;
                     continue;
@@ -330,9 +343,7 @@ impl<'a> World<'a> {
                     self.would_have.get_or_insert(self.now);
                     continue;
                 }
-                Command::Warn { .. } | Command::Stays { .. } | Command::Stuck { .. } | Command::Finish(_) => {
-                    continue;
-                }
+                Command::Stays { .. } | Command::Stuck { .. } | Command::Finish(_) => continue,
             };
             let more = stopper.step(self.wall(), &self.plan.policy, input);
             self.save(&known, &stopper);
@@ -386,6 +397,9 @@ impl<'a> World<'a> {
         let last = self.last_activity(checked, !self.over(checked) && self.plan.jumps.is_empty());
         assert!(checked - last >= idle, "active at {last}, checked at {checked}, stopped at {}", self.now);
         assert!(!within(&self.plan.holds, checked), "held at {checked}");
+        let grace = i64::try_from(self.plan.policy.grace.as_secs()).unwrap();
+        let told = self.told.filter(|told| (self.created..=checked - grace).contains(told));
+        assert!(told.is_some(), "nobody had {grace} s to object: told at {:?}", self.told);
     }
 
     fn over(&self, at: i64) -> bool {

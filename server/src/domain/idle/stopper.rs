@@ -3,7 +3,8 @@
 //! The way to a stop for idleness: two idle verdicts, of which the second is due; a warning; the grace; a last check,
 //! under the lock that starts also take, that the app is the one that was judged and that it is still idle; `DeleteApp`;
 //! and a look that it has gone. Before every further try the check is made again, since `DeleteApp` knows no
-//! precondition. Anything but an idle verdict on the way leads back to the beginning.
+//! precondition. Anything but an idle verdict on the way leads back to the beginning. That people were told is written
+//! down once they are: a warning that got lost with its process is given again, with the whole grace.
 
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ pub enum Phase {
         trigger: Trigger,
         /// When it stops.
         stop_at: OffsetDateTime,
-        /// Whether people were told: nobody is of a dry run.
+        /// Whether people have been told: nobody is of a dry run, and nobody was if the process that wrote this ended
+        /// before it could.
         told: bool,
     },
     /// The last check is being made.
@@ -122,6 +124,8 @@ pub enum Answer {
 pub enum Input {
     /// A look at the space has been judged.
     Verdict(Verdict),
+    /// People have been told of the warning.
+    Told,
     /// A person wants it stopped.
     Asked {
         /// Who.
@@ -238,6 +242,7 @@ impl Stopper {
         }
         match input {
             Input::Verdict(verdict) => self.judged(now, policy, verdict),
+            Input::Told => self.told(),
             Input::Asked { by } => self.asked(now, by),
             Input::Checked(check, verdict) => self.checked(now, policy, check, verdict),
             Input::Answered(answer) => self.answered(now, answer),
@@ -255,11 +260,7 @@ impl Stopper {
                 if !due || !idle_before {
                     return Vec::new();
                 }
-                let mut commands = self.warn(now, policy, Trigger::Idle { since, over_longest_run });
-                if over_longest_run {
-                    commands.push(Command::TooLong);
-                }
-                commands
+                self.warn(now, policy, Trigger::Idle { since, over_longest_run })
             }
             (Phase::Watching { .. }, _) => {
                 self.phase = Phase::Watching { idle_before: false };
@@ -276,6 +277,10 @@ impl Stopper {
             (Phase::Warned { trigger: Trigger::Idle { .. }, told, .. }, verdict) if !due => {
                 self.calm(verdict, told)
             }
+            // Whoever was to tell people is gone, or a dry run has become earnest: the grace begins once they know.
+            (Phase::Warned { trigger, told: false, .. }, _) if policy.mode == Mode::Stop => {
+                self.warn(now, policy, trigger)
+            }
             // A try that failed has not stopped anything yet: the same rules hold for the next.
             (Phase::Pausing { trigger: Trigger::Idle { .. }, .. }, verdict) if !due => {
                 self.calm(verdict, true)
@@ -285,9 +290,19 @@ impl Stopper {
     }
 
     fn warn(&mut self, now: OffsetDateTime, policy: &Policy, trigger: Trigger) -> Vec<Command> {
-        let (stop_at, told) = (now + policy.grace, policy.mode == Mode::Stop);
-        self.phase = Phase::Warned { trigger: trigger.clone(), stop_at, told };
-        vec![Command::Warn { trigger, stop_at }]
+        let stop_at = now + policy.grace;
+        self.phase = Phase::Warned { trigger: trigger.clone(), stop_at, told: false };
+        let too_long = matches!(trigger, Trigger::Idle { over_longest_run: true, .. });
+        let mut commands = vec![Command::Warn { trigger, stop_at }];
+        commands.extend(too_long.then_some(Command::TooLong));
+        commands
+    }
+
+    fn told(&mut self) -> Vec<Command> {
+        if let Phase::Warned { told, .. } = &mut self.phase {
+            *told = true;
+        }
+        Vec::new()
     }
 
     fn calm(&mut self, verdict: Verdict, told: bool) -> Vec<Command> {
@@ -410,7 +425,7 @@ impl Stopper {
     fn time(&mut self, now: OffsetDateTime, policy: &Policy) -> Vec<Command> {
         match self.phase.clone() {
             Phase::Warned { trigger, stop_at, told } if now >= stop_at => {
-                // Nobody was told of a dry run that has become earnest.
+                // Nobody is stopped who was not told, be it of a dry run that has become earnest.
                 if policy.mode == Mode::Stop && !told {
                     return self.warn(now, policy, trigger);
                 }

@@ -13,12 +13,13 @@ use super::pass::trouble;
 use crate::domain::actor::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::idle::{
-    Answer, Check, Command, Doubt, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict, grounds,
+    Answer, Calm, Check, Command, Doubt, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict, grounds,
 };
 use crate::domain::ids::AuditId;
 use crate::domain::ports::{AwsError, IdleNews};
 use crate::domain::run::OpenRun;
 use crate::domain::space::AppStatus;
+use crate::domain::space_news::{SpaceNews, SpaceNotice};
 use crate::gateway::space_lock::SpaceLock;
 use crate::store::StoreError;
 use crate::store::audit::audit_change;
@@ -92,16 +93,29 @@ impl Idle {
         lock: &mut Option<SpaceLock>,
     ) -> Result<Option<Input>, StoreError> {
         match command {
-            Command::Warn { trigger, stop_at } => self.warn(state, trigger, stop_at).await?,
+            Command::Warn { trigger, stop_at } => {
+                self.warn(state, trigger, stop_at).await?;
+                // Nobody was told of a dry run.
+                return Ok((!dry(state)).then_some(Input::Told));
+            }
             Command::Stays { calm, told } => {
                 let now = self.parts().clock.now();
                 self.parts().store.end_stop(state.run.run, None, json!(calm), now).await?;
-                if told {
+                // Of a stop by hand only terminals know.
+                if told || calm == Calm::NotDone {
                     self.tell(state, IdleNews::Stays(calm)).await;
                 }
             }
             Command::Check => return self.last_check(state, lock).await,
-            Command::Delete => return Ok(Some(Input::Answered(self.delete(state, by).await))),
+            Command::Delete => {
+                let answer = self.delete(state, by).await;
+                if let (Answer::Accepted, Phase::Deleting { trigger, .. }) =
+                    (&answer, state.judgement.stopper.phase())
+                {
+                    self.tell(state, IdleNews::Stopping(trigger.clone())).await;
+                }
+                return Ok(Some(Input::Answered(answer)));
+            }
             Command::Look => return Ok(Some(Input::Seen(self.app(&state.run).await))),
             Command::Stuck { tries, said } => self.tell(state, IdleNews::Stuck { tries, said }).await,
             Command::TooLong => self.tell(state, IdleNews::TooLong).await,
@@ -239,7 +253,14 @@ impl Idle {
         Ok(())
     }
 
+    /// Tells people: those with a terminal in the space, on whichever replica, and by the other ways there are.
     async fn tell(&self, state: &State, news: IdleNews) {
+        if let Some(news) = SpaceNews::of(&news) {
+            let notice = SpaceNotice::new(state.run.space.id, news);
+            if let Err(error) = self.parts().store.tell_of_space(notice).await {
+                warn!(run.id = %state.run.run, error = &error as &dyn Error, "terminals are not told");
+            }
+        }
         self.parts().tell.tell(&state.run, news).await;
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::ids::{SessionId, UserName};
+use crate::domain::idle::{Calm, Trigger};
+use crate::domain::ids::{SessionId, SpaceId, UserName};
+use crate::domain::space_news::{SpaceNews, SpaceNotice};
+use crate::store::control::EndWish;
 use crate::store::testing::{HandClock, Proxy};
 use crate::store::{Control, EndRequest};
 
@@ -15,7 +18,7 @@ fn carol() -> UserName {
 }
 
 fn end(session: Uuid, reason: &str) -> Control {
-    Control::EndSession { session: session.into(), by: carol(), reason: reason.to_owned() }
+    Control::EndSession(EndWish { session: session.into(), by: carol(), reason: reason.to_owned() })
 }
 
 async fn ask(world: &World, id: &str, reason: &str) -> EndRequest {
@@ -84,6 +87,30 @@ async fn the_serving_replica_hears_of_a_request_once_and_others_do_not() {
             .await,
         4
     );
+}
+
+#[tokio::test]
+async fn news_of_a_space_reach_every_replica_and_each_time() {
+    let world = World::new().await;
+    let mut controls = Vec::new();
+    for replica in [world.replica, ReplicaId::generate()] {
+        let mut listening = world.store().listen(replica, Arc::new(HandClock::default()));
+        listening.connect().await.unwrap();
+        controls.push(listening);
+    }
+    let by = "bo \u{1b}[2J".to_owned();
+    let told = [SpaceNews::Stopping(Trigger::Person { by }), SpaceNews::StaysUp(Calm::Policy)];
+    let space = SpaceId::generate();
+    let told = [&told[0], &told[1], &told[1]].map(|news| SpaceNotice::new(space, news.clone()));
+    for notice in &told {
+        world.store().tell_of_space(notice.clone()).await.unwrap();
+    }
+    for mut listening in controls {
+        for notice in &told {
+            let next = tokio::time::timeout(PATIENCE, listening.next()).await.unwrap();
+            assert_eq!(next, Control::Space(notice.clone()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,17 +21,51 @@ fn warned(stopper: &mut Stopper, policy: &Policy) -> OffsetDateTime {
     let [Command::Warn { stop_at, .. }] = stopper.step(NOW, policy, Input::Verdict(idle()))[..] else {
         panic!("the second idle verdict warns: {stopper:?}")
     };
+    if policy.mode == Mode::Stop {
+        assert_eq!(stopper.step(NOW, policy, Input::Told), []);
+    }
     stop_at
+}
+
+#[test]
+fn a_warning_that_nobody_gave_is_given_again_with_the_whole_grace() {
+    let policy = policy(Mode::Stop);
+    let mut stopper = Stopper::default();
+    stopper.step(NOW, &policy, Input::Verdict(idle()));
+    let warning = stopper.step(NOW, &policy, Input::Verdict(idle()));
+    assert!(matches!(warning[..], [Command::Warn { .. }]), "{warning:?}");
+    // The process ends here. Whoever leads next finds its row.
+    let mut stopper: Stopper = serde_json::from_str(&serde_json::to_string(&stopper).unwrap()).unwrap();
+    let later = NOW + policy.look_every;
+    let again = stopper.step(later, &policy, Input::Verdict(idle()));
+    assert!(matches!(again[..], [Command::Warn { stop_at, .. }] if stop_at == later + policy.grace));
+    stopper.step(later, &policy, Input::Told);
+    // Told once, it is not said again with each look.
+    assert_eq!(stopper.step(later + policy.look_every, &policy, Input::Verdict(idle())), []);
+    assert_eq!(stopper.step(later + policy.grace, &policy, Input::Time), [Command::Check]);
+    // Where no look comes before its time, it is the time that warns.
+    let mut waiting = Stopper::default();
+    waiting.step(NOW, &policy, Input::Verdict(idle()));
+    waiting.step(NOW, &policy, Input::Verdict(idle()));
+    let at = waiting.wakes_at().unwrap();
+    let again = waiting.step(at, &policy, Input::Time);
+    assert!(matches!(again[..], [Command::Warn { stop_at, .. }] if stop_at == at + policy.grace));
+    // What nobody was told of is not taken back either.
+    let active = Verdict::Unknown { because: Doubt::Unsure(String::new()) };
+    let calm = Calm::Unknown(Doubt::Unsure(String::new()));
+    assert_eq!(waiting.step(at, &policy, Input::Verdict(active)), [Command::Stays { calm, told: false }]);
 }
 
 #[test]
 fn a_dry_run_that_becomes_earnest_warns_before_anything_is_stopped() {
     let (dry, earnest) = (policy(Mode::DryRun), policy(Mode::Stop));
-    // While it waits for the end of a grace that nobody was told of.
-    let mut waiting = Stopper::default();
-    let at = warned(&mut waiting, &dry);
-    let commands = waiting.step(at, &earnest, Input::Time);
-    assert!(matches!(commands[..], [Command::Warn { stop_at, .. }] if stop_at == at + earnest.grace));
+    // While it waits for the end of a grace that nobody was told of, be it by the next look or at its end.
+    for input in [Input::Verdict(idle()), Input::Time] {
+        let mut waiting = Stopper::default();
+        let at = warned(&mut waiting, &dry);
+        let commands = waiting.step(at, &earnest, input);
+        assert!(matches!(commands[..], [Command::Warn { stop_at, .. }] if stop_at == at + earnest.grace));
+    }
     // And after it has written down what it would have done.
     let mut done = Stopper::default();
     let at = warned(&mut done, &dry);
