@@ -10,6 +10,7 @@ mod money;
 pub mod notify;
 mod operator;
 pub mod sessions;
+pub mod simulate;
 pub mod users;
 
 use std::net::SocketAddr;

@@ -54,6 +54,7 @@ pub use self::web::{Provider, PublicUrl, Web};
 use self::fault::Faults;
 use self::reader::Section;
 use crate::domain::access::AccessPolicy;
+use crate::domain::idle::Policies;
 use crate::domain::user::Roles;
 
 /// Variables that stand over the file, each with the section and the key that it replaces.
@@ -157,13 +158,17 @@ impl ConfigSource {
     /// # Errors
     /// When the file cannot be read, or with every fault in it.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(&self.path)
-            .map_err(|source| ConfigError::Unreadable { path: self.path.clone(), source })?;
-        let table = text.parse::<Table>().map_err(|error| self.not_toml(&text, &error))?;
         let mut faults = Faults::default();
-        let table = overlay(table, &self.environment, &mut faults);
+        let table = overlay(self.table()?, &self.environment, &mut faults);
         let config = read(table, &faults);
         faults.finish(config)
+    }
+
+    /// The file as it is.
+    fn table(&self) -> Result<Table, ConfigError> {
+        let text = std::fs::read_to_string(&self.path)
+            .map_err(|source| ConfigError::Unreadable { path: self.path.clone(), source })?;
+        text.parse::<Table>().map_err(|error| self.not_toml(&text, &error))
     }
 
     /// Reads users and access policy again. Other changes in the file need a restart.
@@ -182,6 +187,23 @@ impl ConfigSource {
         let message = format!("line {line}, column {column}: {}", error.message());
         ConfigError::Syntax { path: self.path.clone(), message }
     }
+}
+
+/// The policies of a file that has `[idle]` as a configuration has it, and nothing else. Without domains, they may be
+/// for any.
+///
+/// # Errors
+/// When the file cannot be read, or with every fault in it.
+pub fn policies_of(path: &Path, domains: Option<&[Domain]>) -> Result<Policies, ConfigError> {
+    let source = ConfigSource::new(path.to_owned(), HashMap::new());
+    let faults = Faults::default();
+    let mut root = Section::root(source.table()?, &faults);
+    if !root.has("idle") {
+        faults.add("idle", None, "it is missing", "write [idle] as in the server's configuration");
+    }
+    let policies = IdleSettings::read(root.section("idle"), domains, &faults).policies;
+    root.finish();
+    faults.finish(policies)
 }
 
 /// The key that encrypts secrets where the process's environment has it: for commands that need no file.
@@ -253,7 +275,7 @@ fn read(table: Table, faults: &Faults) -> Config {
     let mut users = people::read_users(&mut root, &domains, faults);
     people::give_profiles(&mut users, &domains, faults);
     let cost = Costs::read(root.section("cost"), &domains, faults);
-    let idle = IdleSettings::read(root.section("idle"), &domains, faults);
+    let idle = IdleSettings::read(root.section("idle"), Some(&domains), faults);
     for domain in &mut domains {
         domain.read_tags |= idle.policies.need_tags();
     }

@@ -1,5 +1,5 @@
-//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `cost`, `audit`, `certificate` and
-//! `notify` for operators.
+//! The command line: `serve`, `check`, and `session`, `grant`, `user`, `key`, `explain`, `cost`, `simulate-policy`,
+//! `audit`, `certificate` and `notify` for operators.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,8 @@ use spaceport::app::explain::Answer;
 use spaceport::config::{ConfigError, ConfigSource};
 use spaceport::domain::access::Action;
 use spaceport::domain::chain::Head;
-use spaceport::domain::grant::Reason;
+use spaceport::domain::grant::{Reason, Term};
+use spaceport::domain::ids::{DomainAlias, SpaceName};
 use spaceport::store::chain::export::Wanted;
 use time::{Date, OffsetDateTime};
 
@@ -75,6 +76,9 @@ enum Command {
     },
     /// Print what spaces cost, with the total at the end; needs the server's configuration.
     Cost(Costs),
+    /// Print what a policy would have stopped, when, why and what that would have saved, by the looks at spaces that
+    /// are kept; nothing is stopped. Needs the server's configuration, unless both looks and policies are from files.
+    SimulatePolicy(Simulation),
     /// Certificates of the gateway's own authority, from any machine with the server's configuration.
     Certificate {
         #[command(subcommand)]
@@ -107,6 +111,31 @@ struct Costs {
     /// Comma-separated values, amounts to a billionth of a dollar.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Simulation {
+    /// A file with `[idle]` and `[[idle.policies]]`; the configured policies if nothing is said.
+    #[arg(long, value_name = "FILE")]
+    policies: Option<PathBuf>,
+    /// How far back: 12h, 30d; 30d if nothing is said, and all that is in a file.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Term>,
+    /// Spaces of this domain only.
+    #[arg(long)]
+    domain: Option<DomainAlias>,
+    /// Spaces of this name only.
+    #[arg(long)]
+    space: Option<SpaceName>,
+    /// Looks of a file that --export wrote, instead of the database's.
+    #[arg(long, value_name = "FILE", conflicts_with = "export")]
+    from_file: Option<PathBuf>,
+    /// Write the looks to a new file, one JSON object a line, instead of trying policies on them.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "policies"])]
+    export: Option<PathBuf>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -323,6 +352,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Form::Table
             };
             app::cost::print(source?, Asked { from, to, by, form }).await?;
+        }
+        Command::SimulatePolicy(asked) => {
+            let Simulation { policies, since, domain, space, from_file, export, json } = asked;
+            let asked = app::simulate::Asked { policies, since, domain, space, from_file, export, json };
+            app::simulate::run(source, asked).await?;
         }
         Command::Explain { user, space, action } => return explain(source?, &user, &space, action).await,
         Command::Certificate { command } => match command {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use spaceport_tests::hook::{Answer, HookSink};
 use spaceport_tests::until::until;
-use spaceport_tests::world::{Wish, World};
+use spaceport_tests::world::{SPACES, Wish, World};
 use tokio::process::{Child, Command};
 
-use crate::terminal::Screen;
+use crate::terminal::{Screen, shell};
 
 /// How long a space may take to be judged and stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,5 +109,77 @@ async fn a_dry_run_writes_down_what_it_would_have_stopped_and_stops_nothing() ->
     .await?;
     ensure!(deletes(&world) == 0, "nothing was stopped");
     ensure!(world.client.ssh(["demo", "echo up"]).await?.well()?.text() == "up\n");
+    world.end().await
+}
+
+/// That the only live sessions are those of replicas that do not judge.
+const NOT_HERE: &str = "SELECT bool_and(s.replica_id <> j.replica_id) FROM sessions s, job_leases j
+                        WHERE j.name = 'idle' AND j.until > now() AND s.ended_at IS NULL";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_is_read_in_terminals_of_every_replica_and_typing_takes_it_back() -> Result<()> {
+    let world = World::with(wish("idle_s = 6\ngrace_s = 60")).await?;
+    let second = world.second_gateway("second").await?;
+    world.client.configure(second.ssh, SPACES)?;
+    // One whose output is a program's, in the same space.
+    let mut piped = world.client.command("ssh");
+    let piped =
+        piped.args(["demo", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut piped = piped.spawn()?;
+    let there = Screen::open(&world, &shell(&world, "demo")).await?;
+    world.expect("SELECT count(*) FROM channels WHERE ended_at IS NULL", "2").await?;
+    world.expect(NOT_HERE, "true").await?;
+    world.client.configure(world.gateway.ssh, SPACES)?;
+    let here = Screen::open(&world, &shell(&world, "demo")).await?;
+    world.expect("SELECT count(*) FROM channels WHERE ended_at IS NULL", "3").await?;
+    let port = world.gateway.ssh.port();
+    for screen in [&here, &there] {
+        let shown = screen.shows_within("spaceport: demo stops at ", PATIENCE).await?;
+        ensure!(shown.contains(", in 1 min.\n  Why:  idle since "), "{shown}");
+    }
+    // Each names the port that it listens on.
+    here.shows(&format!("ssh -p {port} spaceport@localhost hold demo 1h")).await?;
+    there.shows(&format!("ssh -p {} spaceport@localhost hold demo 1h", second.ssh.port())).await?;
+    there.line("echo back $((40+2))").await?;
+    for screen in [&here, &there] {
+        screen.shows("spaceport: demo stays up: you are back.").await?;
+    }
+    there.shows("back 42").await?;
+    ensure!(deletes(&world) == 0, "nothing was stopped");
+    drop(piped.stdin.take());
+    let printed = piped.wait_with_output().await?;
+    let quiet = printed.stdout.is_empty() && printed.stderr.is_empty() && printed.status.success();
+    ensure!(quiet, "a program's output is its own: {printed:?}");
+    for screen in [&here, &there] {
+        screen.line("exit").await?;
+    }
+    second.stop().await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_by_hand_names_who_stops_in_terminals_of_another_replica() -> Result<()> {
+    let world = World::with(wish("idle_s = 3600\ngrace_s = 60")).await?;
+    let second = world.second_gateway("second").await?;
+    world.client.configure(second.ssh, SPACES)?;
+    let screen = Screen::open(&world, &shell(&world, "team")).await?;
+    world.expect("SELECT count(*) FROM channels WHERE pty AND ended_at IS NULL", "1").await?;
+    world.expect(NOT_HERE, "true").await?;
+    let bo = world.bo().await?;
+    bo.ssh(["-l", "spaceport", "gateway", "stop", "team", "--force"]).await?.well()?;
+    // A space of AWS may last long enough to say so before; this one takes its terminals along at once.
+    screen.shows("spaceport: team stopped at ").await?;
+    screen.shows("bo stopped it. Start again: ssh -p ").await?;
+    second.stop().await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_goes_with_its_space_and_says_since_when_that_was_idle() -> Result<()> {
+    let world = World::with(wish("idle_s = 6\ngrace_s = 4")).await?;
+    let screen = Screen::open(&world, &shell(&world, "demo")).await?;
+    let shown = screen.shows_within("Start again: ssh -p ", PATIENCE).await?;
+    let last = shown.split("spaceport: demo stopped at ").nth(1).unwrap_or_default();
+    ensure!(shown.contains("demo stops at ") && last.contains("  Idle since "), "{shown}");
     world.end().await
 }

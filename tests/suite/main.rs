@@ -25,6 +25,7 @@ mod roles;
 mod scene;
 mod secrets;
 mod sign_in;
+mod simulating;
 mod starting;
 mod streams;
 mod terminal;

@@ -48,6 +48,11 @@ async fn yesterday(world: &World) -> Result<()> {
          SELECT id, began_at + interval '2 h', began_at + interval '161 min', 'idle' FROM runs
          WHERE ended_at IS NOT NULL";
     sqlx::query(spells).execute(&world.database).await?;
+    // Both were stopped for idleness; demo is up again today.
+    let stops = "INSERT INTO stops (id, run_id, trigger, policy, dry_run, begun_at, stop_at, ended_at, outcome)
+         SELECT gen_random_uuid(), id, '{\"idle\": {}}', 'the default', false, ended_at, ended_at, ended_at, 'stopped'
+         FROM runs WHERE ended_at IS NOT NULL";
+    sqlx::query(stops).execute(&world.database).await?;
     Ok(())
 }
 
@@ -88,6 +93,11 @@ async fn table_values_and_json_say_what_sql_says() -> Result<()> {
     assert_eq!((&alice["total_usd"], &alice["idle_usd"]), (&json!(by_sql[4]), &json!(by_sql[1])));
     assert_eq!(json["total"]["total_usd"], json!(by_sql[4]));
     assert_eq!(json["total"]["unpriced_s"], "10800.000000");
+    // It was down for longer than what counts at most, and so was bo's, whose price nobody knows.
+    let saved = world.value(&format!("SELECT round(12 * ({PRICED}) / 1e9, 9)")).await?.context("an amount")?;
+    assert_eq!((&alice["saved_estimate_usd"], &alice["saved_unpriced_stops"]), (&json!(saved), &json!("0")));
+    assert_eq!((&json["total"]["saved_estimate_usd"], &json["total"]["saved_unpriced_stops"]), (&json!(saved), &json!("1")));
+    ensure!(json["saved_rule"].as_str().is_some_and(|rule| rule.contains("at most 12 h")), "{json}");
 
     let cents = |usd: &str| format!("{:.2}", usd.parse::<f64>().unwrap_or_default());
     for by in ["day", "user", "space", "team"] {
@@ -97,6 +107,8 @@ async fn table_values_and_json_say_what_sql_says() -> Result<()> {
         let amounts: Vec<String> = by_sql.iter().map(|usd| cents(usd)).collect();
         assert_eq!(words[2..6], amounts[..4], "{table}");
         assert_eq!(words[6], format!("{}+", amounts[4]), "{table}");
+        assert_eq!(words[7], format!("{}+", cents(&saved)), "{table}");
+        ensure!(table.contains("saved: estimate: price x time from the stop"), "{table}");
         ensure!(table.contains("+ at least: 3.0 h of runs"), "{table}");
         ensure!(table.lines().all(|line| line.len() <= 100), "{table}");
     }

@@ -7,7 +7,7 @@ use time::Date;
 use super::operator::{Desk, now};
 use crate::config::ConfigSource;
 pub use crate::domain::cost::By;
-use crate::domain::cost::{Cost, Line, Payers, grouped};
+use crate::domain::cost::{Cost, Line, Payers, SAVED_RULE, grouped};
 use crate::domain::day::{first_of_month, written_day};
 use crate::domain::money::Money;
 use crate::domain::user::Users;
@@ -80,7 +80,10 @@ pub async fn print(source: ConfigSource, asked: Asked) -> Result<()> {
                 let zone = terms.zone.to_string();
                 format!(
                     "{}\n",
-                    json!({ "from": from, "to": to, "time_zone": zone, "lines": lines, "total": total })
+                    json!({
+                        "from": from, "to": to, "time_zone": zone, "lines": lines, "total": total,
+                        "saved_rule": SAVED_RULE,
+                    })
                 )
             }
         }
@@ -95,11 +98,11 @@ fn table(title: &str, by: By, lines: &[Line], total: &Cost) -> String {
     let head = by.as_str().to_ascii_uppercase();
     let mut out = format!("{title}, USD\n");
     let columns = ["HOURS", "ACTIVE", "IDLE", "UNKNOWN", "STORAGE", "TOTAL"];
-    out += &row(width, &head, &columns.map(str::to_owned), "");
-    for line in lines {
-        out += &row(width, &line.label, &amounts(&line.cost), mark(&line.cost));
+    out += &row(width, &head, &columns.map(str::to_owned), "", "SAVED");
+    for Line { label, cost } in lines {
+        out += &row(width, label, &amounts(cost), mark(cost), &saved(cost));
     }
-    out += &row(width, "total", &amounts(total), mark(total));
+    out += &row(width, "total", &amounts(total), mark(total), &saved(total));
     if total.at_least() {
         out += &format!(
             "+ at least: {} h of runs and {} days of storage have no known price\n",
@@ -107,18 +110,31 @@ fn table(title: &str, by: By, lines: &[Line], total: &Cost) -> String {
             total.storage_unpriced_us / 86_400_000_000,
         );
     }
+    out += &format!("saved: {SAVED_RULE}\n");
+    if total.saved_unpriced > 0 {
+        out += &format!("stops without a known price, which are not in it: {}\n", total.saved_unpriced);
+    }
     if by == By::Team {
         out += "Somebody in several teams counts in each: lines may add up to more than the total.\n";
     }
     out
 }
 
-fn row(width: usize, label: &str, columns: &[String; 6], mark: &str) -> String {
+fn row(width: usize, label: &str, columns: &[String; 6], mark: &str, saved: &str) -> String {
     let mut row = format!("{label:<width$}");
     for column in columns {
         row += &format!("  {column:>9}");
     }
-    format!("{}\n", format!("{row}{mark}").trim_end())
+    format!("{row}{mark:<1} {saved:>9}\n")
+}
+
+/// What stops saved, as far as their prices are known.
+fn saved(cost: &Cost) -> String {
+    match (cost.saved_unpriced, cost.saved) {
+        (0, saved) => saved.decimal(2),
+        (_, Money::ZERO) => "unknown".to_owned(),
+        (_, saved) => format!("{}+", saved.decimal(2)),
+    }
 }
 
 fn mark(cost: &Cost) -> &'static str {
@@ -154,7 +170,7 @@ fn seconds(time_us: i64) -> String {
 
 /// Amounts and times of a line for machines, each with its name. Amounts leave out what has no known price, of which
 /// the times are told.
-fn fields(cost: &Cost) -> [(&'static str, String); 10] {
+fn fields(cost: &Cost) -> [(&'static str, String); 12] {
     let (time, spent) = (&cost.time_us, &cost.spent);
     [
         ("active_s", seconds(time.active)),
@@ -167,6 +183,8 @@ fn fields(cost: &Cost) -> [(&'static str, String); 10] {
         ("total_usd", cost.total().decimal(DECIMALS)),
         ("unpriced_s", seconds(cost.unpriced_us.total())),
         ("storage_unpriced_s", seconds(cost.storage_unpriced_us)),
+        ("saved_estimate_usd", cost.saved.decimal(DECIMALS)),
+        ("saved_unpriced_stops", cost.saved_unpriced.to_string()),
     ]
 }
 
@@ -211,20 +229,25 @@ mod tests {
 
     #[test]
     fn table_says_what_is_unknown_and_never_0() {
+        let saved = Money::for_time(2 * HOUR_US, 1_410_000_000);
+        let demo = Cost { saved, ..cost(10, 1_410_000_000, 0) };
+        let odd = Cost { saved_unpriced: 1, ..cost(0, 0, 3) };
         let lines = [
-            Line { label: "demo.main".to_owned(), cost: cost(10, 1_410_000_000, 0) },
-            Line { label: "odd.main".to_owned(), cost: cost(0, 0, 3) },
+            Line { label: "demo.main".to_owned(), cost: demo },
+            Line { label: "odd.main".to_owned(), cost: odd },
         ];
         let total = lines.iter().map(|line| line.cost).sum();
         let text = table("2026-11-01 to 2026-11-02, days of UTC", By::Space, &lines, &total);
         assert_eq!(
             text,
             "2026-11-01 to 2026-11-02, days of UTC, USD\n\
-             SPACE          HOURS     ACTIVE       IDLE    UNKNOWN    STORAGE      TOTAL\n\
-             demo.main       10.0      14.10       0.00       0.00       0.00      14.10\n\
-             odd.main         3.0    unknown       0.00       0.00       0.00    unknown+\n\
-             total           13.0      14.10       0.00       0.00       0.00      14.10+\n\
-             + at least: 3.0 h of runs and 0 days of storage have no known price\n"
+             SPACE          HOURS     ACTIVE       IDLE    UNKNOWN    STORAGE      TOTAL      SAVED\n\
+             demo.main       10.0      14.10       0.00       0.00       0.00      14.10       2.82\n\
+             odd.main         3.0    unknown       0.00       0.00       0.00    unknown+   unknown\n\
+             total           13.0      14.10       0.00       0.00       0.00      14.10+     2.82+\n\
+             + at least: 3.0 h of runs and 0 days of storage have no known price\n\
+             saved: estimate: price x time from the stop to the space's next start, at most 12 h a stop\n\
+             stops without a known price, which are not in it: 1\n"
         );
     }
 
@@ -237,11 +260,11 @@ mod tests {
             rows.next(),
             Some(
                 "team,active_s,idle_s,unknown_s,active_usd,idle_usd,unknown_usd,storage_usd,total_usd,\
-                 unpriced_s,storage_unpriced_s"
+                 unpriced_s,storage_unpriced_s,saved_estimate_usd,saved_unpriced_stops"
             )
         );
         let values = "3600.000000,0.000000,0.000000,0.333333333,0.000000000,0.000000000,0.000000000,\
-                      0.333333333,0.000000,0.000000";
+                      0.333333333,0.000000,0.000000,0.000000000,0";
         assert_eq!(rows.next(), Some(format!("\"a,\"\"b\"\"\",{values}").as_str()));
         assert_eq!(rows.next(), Some(format!("total,{values}").as_str()));
         assert_eq!(quoted("=1+1"), "'=1+1");

@@ -43,7 +43,8 @@ impl Default for IdleSettings {
 }
 
 impl IdleSettings {
-    pub(super) fn read(mut section: Section<'_>, domains: &[Domain], faults: &Faults) -> Self {
+    /// From a section. Without domains, policies may be for any.
+    pub(super) fn read(mut section: Section<'_>, domains: Option<&[Domain]>, faults: &Faults) -> Self {
         let look_every = section.seconds("look_every_s", 1..=600, 60);
         let window = section.seconds("window_s", 1..=60, 10);
         let looks_kept = Duration::from_secs(section.number("looks_kept_days", 1..=366, 30) * 86_400);
@@ -93,14 +94,14 @@ fn read_policy(section: &mut Section<'_>, base: Policy) -> Policy {
     }
 }
 
-fn read_scope(section: &mut Section<'_>, domains: &[Domain]) -> Option<Scope> {
+fn read_scope(section: &mut Section<'_>, domains: Option<&[Domain]>) -> Option<Scope> {
     let alias = "write the alias of one of [[domains]]";
     let domain: Option<DomainAlias> = section.parsed("domain", alias);
     let space: Option<SpaceName> = section.parsed("space", "write the name of a space of `domain`");
     let group: Option<GroupName> = section.parsed("group", "write PROVIDER/GROUP, such as \"okta/research\"");
     let tag = section.text("tag", "write KEY=VALUE");
-    if let Some(domain) = domain.as_ref().filter(|alias| !domains.iter().any(|known| known.alias == **alias))
-    {
+    let known = |alias: &DomainAlias| domains.is_none_or(|all| all.iter().any(|one| one.alias == *alias));
+    if let Some(domain) = domain.as_ref().filter(|alias| !known(alias)) {
         section.fault("domain", Some(domain.as_str()), "there is no such domain", alias);
     }
     let tag = tag.and_then(|tag| {

@@ -5,6 +5,7 @@
 //! apart, so that whoever shows an amount can say that it is at least that.
 
 mod group;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::ops::AddAssign;
 use time::{Date, OffsetDateTime};
 
 pub use group::{By, Line, Payer, Payers, grouped};
+pub use saved::{SAVED_RULE, StopFacts, saved};
 
 use super::day::{Day, Zone, next_month};
 use super::ids::{DomainAlias, Region, RunId, SpaceId, UserProfileName};
@@ -123,6 +125,8 @@ pub struct Facts {
     pub spaces: Vec<SpaceFacts>,
     /// The runs.
     pub runs: Vec<RunFacts>,
+    /// What the gateway stopped for idleness.
+    pub stops: Vec<StopFacts>,
     /// The prices.
     pub prices: PriceTable,
 }
@@ -178,6 +182,10 @@ pub struct Cost {
     pub storage: Money,
     /// Microseconds that spaces existed whose storage has no known price or size.
     pub storage_unpriced_us: i64,
+    /// What stops for idleness saved, by [`SAVED_RULE`]. It is no part of the total.
+    pub saved: Money,
+    /// How many such stops were of a run without a known price.
+    pub saved_unpriced: u32,
 }
 
 impl Cost {
@@ -223,6 +231,8 @@ impl AddAssign for Cost {
         self.unpriced_us += other.unpriced_us;
         self.storage += other.storage;
         self.storage_unpriced_us += other.storage_unpriced_us;
+        self.saved += other.saved;
+        self.saved_unpriced += other.saved_unpriced;
     }
 }
 
@@ -235,7 +245,7 @@ impl std::iter::Sum for Cost {
     }
 }
 
-/// What one run, or the storage of one space, cost on one day.
+/// What one run, or the storage of one space, cost on one day, or what its stop on that day saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The day.
@@ -254,12 +264,15 @@ pub fn rows(facts: &Facts, terms: &CostTerms, days: &[Day], now: OffsetDateTime)
     let none = Terms::default();
     let terms_of = |space: &SpaceFacts| terms.domains.get(&space.domain).unwrap_or(&none);
     let spaces: HashMap<SpaceId, &SpaceFacts> = facts.spaces.iter().map(|space| (space.id, space)).collect();
+    let rates_of = |space: &SpaceFacts, app_type: AppType, instance_type: Option<&String>| {
+        instance_type.map_or_else(Rates::default, |instance_type| {
+            facts.prices.rates(&space.region, Usage::from(app_type), instance_type, terms_of(space))
+        })
+    };
     let mut rows = Vec::new();
     for run in &facts.runs {
         let Some(space) = spaces.get(&run.space) else { continue };
-        let rates = run.instance_type.as_ref().map_or_else(Rates::default, |instance_type| {
-            facts.prices.rates(&space.region, Usage::from(run.app_type), instance_type, terms_of(space))
-        });
+        let rates = rates_of(space, run.app_type, run.instance_type.as_ref());
         let upto = run.ended_at.unwrap_or(now).min(now);
         for (day, (from, until)) in within(days, run.began_at, upto) {
             let cost = run_cost(run, &rates, from, until);
@@ -274,7 +287,35 @@ pub fn rows(facts: &Facts, terms: &CostTerms, days: &[Day], now: OffsetDateTime)
             rows.push(Row { date: day.date, space: space.id, run: None, cost });
         }
     }
+    for stop in &facts.stops {
+        let Some(space) = spaces.get(&stop.space) else { continue };
+        let Some(day) = days.iter().find(|day| (day.begins_at..day.ends_at).contains(&stop.stopped_at))
+        else {
+            continue;
+        };
+        let rates = rates_of(space, stop.app_type, stop.instance_type.as_ref());
+        rows.push(Row {
+            date: day.date,
+            space: stop.space,
+            run: Some(stop.run),
+            cost: stop.cost(&rates, now),
+        });
+    }
     rows
+}
+
+/// What a time costs at these rates, and how much of it has no known price, in microseconds.
+#[must_use]
+pub fn priced(rates: &Rates, from: OffsetDateTime, until: OffsetDateTime) -> (Money, i64) {
+    let mut sum = (Money::ZERO, 0);
+    for (from, until) in pieces(from, until.max(from), rates.changes()) {
+        let time_us = micros(from, until);
+        match rates.at(from) {
+            Some(nano_usd) => sum.0 += Money::for_time(time_us, nano_usd),
+            None => sum.1 += time_us,
+        }
+    }
+    sum
 }
 
 /// The days that a time touches, each with the part of the time that falls on it.
@@ -345,23 +386,4 @@ fn pieces(
 fn micros(from: OffsetDateTime, until: OffsetDateTime) -> i64 {
     let micros = |at: OffsetDateTime| at.unix_timestamp_nanos().div_euclid(1_000);
     i64::try_from(micros(until) - micros(from)).unwrap_or(i64::MAX)
-}
-
-/// The most of the time after a stop that counts as saved.
-const SAVED_H: i64 = 12;
-/// The rule of [`saved`], to print beside its number.
-pub const SAVED_RULE: &str =
-    "estimate: price x time from the stop to the space's next start, at most 12 h a stop";
-
-/// What a stop by the gateway saved, by [`SAVED_RULE`]; nothing where the price is unknown.
-#[must_use]
-pub fn saved(
-    nano_usd_per_hour: Option<i64>,
-    stopped_at: OffsetDateTime,
-    next_start: Option<OffsetDateTime>,
-    now: OffsetDateTime,
-) -> Option<Money> {
-    let longest = stopped_at + time::Duration::hours(SAVED_H);
-    let until = next_start.unwrap_or(now).min(now).min(longest);
-    Some(Money::for_time(micros(stopped_at, until.max(stopped_at)), nano_usd_per_hour?))
 }

@@ -13,6 +13,7 @@ mod hours;
 mod judge;
 mod known;
 mod policy;
+mod replay;
 #[cfg(test)]
 mod schedules;
 mod stopper;
@@ -23,4 +24,5 @@ pub use hours::Hours;
 pub use judge::{Because, Doubt, Ground, Run, Verdict, grounds, in_a_line, judge};
 pub use known::Known;
 pub use policy::{InsideRule, Mode, Policies, Policy, Rule, Scope, Subject};
+pub use replay::{Looks, Met, Replay, Replayed, WouldStop};
 pub use stopper::{Answer, Calm, Check, Command, Input, Outcome, Phase, Stopper, Trigger};

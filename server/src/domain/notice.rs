@@ -319,7 +319,8 @@ impl About {
 
 /// Text of somebody else's on one line: without control characters and without those that turn the direction of what
 /// follows (Unicode UAX 9), and not for ever.
-fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let turns =
         |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let ends_line = |c: char| matches!(c, '\u{2028}' | '\u{2029}');

@@ -187,7 +187,7 @@ pub enum IdleNews {
     },
     /// It stays up after all.
     Stays(Calm),
-    /// It is being stopped: AWS has taken it on.
+    /// It is being stopped: AWS is asked to.
     Stopping(Trigger),
     /// It was stopped.
     Stopped(Trigger),

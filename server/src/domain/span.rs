@@ -21,9 +21,29 @@ pub fn shown(seconds: u64) -> String {
     }
 }
 
+/// `4 h 20 min`.
+#[must_use]
+pub fn rough(time: time::Duration) -> String {
+    let minutes = time.whole_minutes().max(0);
+    let counts = [("d", minutes / 1_440), ("h", minutes / 60 % 24), ("min", minutes % 60)];
+    let counts = counts.iter().filter(|(_, count)| *count > 0);
+    let words: Vec<String> = counts.map(|(unit, count)| format!("{count} {unit}")).collect();
+    if words.is_empty() { "under a minute".to_owned() } else { words.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{rough, shown};
+
+    #[test]
+    fn a_rough_length_has_whole_minutes() {
+        let seconds = |seconds| rough(time::Duration::seconds(seconds));
+        assert_eq!(
+            [0, 59, 60, 15_600].map(seconds),
+            ["under a minute", "under a minute", "1 min", "4 h 20 min"]
+        );
+        assert_eq!((seconds(86_400), seconds(90_060)), ("1 d".to_owned(), "1 d 1 h 1 min".to_owned()));
+    }
 
     #[test]
     fn what_is_nothing_is_left_out() {

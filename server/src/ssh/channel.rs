@@ -81,7 +81,7 @@ async fn say_farewell(
     live: &Live,
     reason: &crate::domain::ending::EndReason,
 ) -> Result<(), Gone> {
-    last_words(client, terminal, &client.farewell(reason, live)).await
+    last_words(client, terminal, &client.farewell(reason, live).await).await
 }
 
 /// Says something and closes, whether or not the client takes it.

@@ -29,6 +29,8 @@ use crate::identity::certificates::Permits;
 
 /// How long the channels of an ended session may take to say farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the word of who stopped a space may come after its end: from another replica, it goes by Postgres.
+const LATE_NEWS: Duration = Duration::from_secs(1);
 
 /// Why a name leads nowhere.
 #[derive(Debug, Clone)]
@@ -295,7 +297,7 @@ impl Client {
         live.over.store(true, Ordering::Relaxed);
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !other.is_over());
         if self.is_idle() {
-            self.end(self.farewell(&reason, live));
+            self.end(self.farewell(&reason, live).await);
         }
     }
 
@@ -359,14 +361,21 @@ impl Client {
         }
     }
 
-    /// What a person reads when a session is over.
-    pub(super) fn farewell(&self, reason: &EndReason, live: &Live) -> Message {
-        let (space, at) = (live.space_name(), self.shared.clock.now());
-        // Who stopped it, where that is known.
-        if *reason == EndReason::SpaceStopped
-            && let Some(SpaceNews::Stopping(trigger)) = &*live.session.news().borrow()
-        {
-            return messages::stopped(space, at, trigger, &self.shared.address);
+    /// What a person reads when a session is over. Takes at most [`LATE_NEWS`].
+    pub(super) async fn farewell(&self, reason: &EndReason, live: &Live) -> Message {
+        let clock = &self.shared.clock;
+        let (space, at) = (live.space_name(), clock.now());
+        if *reason == EndReason::SpaceStopped {
+            let mut news = live.session.news();
+            let stops = |news: &Option<SpaceNews>| matches!(news, Some(SpaceNews::Stopping(_)));
+            let stopped = tokio::select! {
+                biased;
+                news = news.wait_for(stops) => news.ok().and_then(|news| news.clone()),
+                () = clock.sleep(LATE_NEWS) => None,
+            };
+            if let Some(SpaceNews::Stopping(trigger)) = stopped {
+                return messages::stopped(space, at, &trigger, &self.shared.address);
+            }
         }
         messages::ended(reason, space, at, &self.shared.address)
     }

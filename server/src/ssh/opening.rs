@@ -202,7 +202,7 @@ impl Opening<'_> {
     }
 
     async fn ended(&self, reason: &EndReason) -> Result<NotOpened, Gone> {
-        self.terminal.say(&self.client.farewell(reason, self.live)).await?;
+        self.terminal.say(&self.client.farewell(reason, self.live).await).await?;
         Ok(NotOpened::Status(FAILED))
     }
 }

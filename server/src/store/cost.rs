@@ -11,7 +11,7 @@ use super::people::{Change, audit};
 use super::{Store, StoreError};
 use crate::domain::budget::{Budget, BudgetOf, Warning};
 use crate::domain::cost::{
-    Cost, CostTerms, Facts, Payers, Row, RunFacts, SpaceFacts, Spell, SpellKind, rows,
+    Cost, CostTerms, Facts, Payers, Row, RunFacts, SpaceFacts, Spell, SpellKind, StopFacts, rows,
 };
 use crate::domain::ids::{DomainAlias, RunId, SpaceId, UserProfileName};
 use crate::domain::space::SpaceArn;
@@ -102,7 +102,7 @@ impl Store {
         self.month_cost(terms, &Whose::of_budget(&budget.of, payers), now).await
     }
 
-    /// Runs, spells, spaces and prices of a time.
+    /// Runs, spells, stops, spaces and prices of a time.
     async fn cost_facts(
         &self,
         whose: &Whose,
@@ -112,7 +112,8 @@ impl Store {
         let spaces = self.spaces_between(whose, from, until).await?;
         let ids: Vec<Uuid> = spaces.iter().map(|space| space.id.uuid()).collect();
         let runs = self.runs_between(&ids, from, until).await?;
-        Ok(Facts { spaces, runs, prices: self.prices().await? })
+        let stops = self.stops_between(&ids, from, until).await?;
+        Ok(Facts { spaces, runs, stops, prices: self.prices().await? })
     }
 
     async fn spaces_between(
@@ -194,6 +195,42 @@ impl Store {
             })
         });
         Ok(runs.collect())
+    }
+
+    /// Stops for idleness of that time, each with what came next. A run that was stopped twice, as when a first stop
+    /// was given up, counts once.
+    async fn stops_between(
+        &self,
+        spaces: &[Uuid],
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<StopFacts>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT DISTINCT ON (r.id) r.id, r.space_id, r.app_type, r.instance_type, s.ended_at AS "stopped_at!",
+                      least(p.deleted_at, (SELECT min(n.began_at) FROM runs n
+                                           WHERE n.space_id = r.space_id AND n.app_created_at > r.app_created_at))
+                          AS next_start
+               FROM stops s JOIN runs r ON r.id = s.run_id JOIN spaces p ON p.id = r.space_id
+               WHERE r.space_id = ANY ($1) AND s.ended_at >= $2 AND s.ended_at < $3
+                 AND s.outcome = 'stopped' AND NOT s.dry_run AND s.trigger ? 'idle'
+               ORDER BY r.id, s.ended_at"#,
+            spaces,
+            from,
+            until,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let stops = rows.into_iter().filter_map(|row| {
+            Some(StopFacts {
+                run: row.id.into(),
+                space: row.space_id.into(),
+                app_type: row.app_type.parse().ok()?,
+                instance_type: row.instance_type,
+                stopped_at: row.stopped_at,
+                next_start: row.next_start,
+            })
+        });
+        Ok(stops.collect())
     }
 
     async fn spells_between(

@@ -14,8 +14,10 @@ use super::{Store, StoreError};
 use crate::domain::idle::{Evidence, Hold, Known, Stopper, Verdict};
 use crate::domain::ids::{HoldId, RunId, SpaceId, UserId};
 
+mod looks;
 mod stops;
 
+pub use looks::Looks;
 pub use stops::{PastStop, StopStart};
 
 /// What is known of a run, and where it is on the way to a stop.

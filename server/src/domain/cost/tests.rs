@@ -118,6 +118,7 @@ proptest! {
         let prices =
             changes.iter().map(|(from, nano)| price(Usage::JupyterLab, "ml.g5.xlarge", *from, *nano));
         let facts = Facts {
+            stops: Vec::new(),
             spaces: vec![space],
             runs: vec![run.clone()],
             prices: PriceTable::new(prices),
@@ -171,6 +172,7 @@ proptest! {
     ) {
         let space = space(seen, Some(seen + length), Some(gib));
         let facts = Facts {
+            stops: Vec::new(),
             spaces: vec![space],
             runs: Vec::new(),
             prices: PriceTable::new([price(Usage::Storage, VOLUME, -DAY_US, Some(nano_usd))]),
@@ -219,6 +221,7 @@ fn a_run_across_a_change_of_price_is_split_there() {
     let terms = CostTerms { zone: Zone::UTC, domains: [("main".parse().unwrap(), terms)].into() };
     let run = run(space.id, 8 * hour, Some(12 * hour), &[(hour, 2 * hour, 0)]);
     let facts = Facts {
+        stops: Vec::new(),
         spaces: vec![space],
         runs: vec![run],
         prices: PriceTable::new([price(Usage::JupyterLab, "ml.g5.xlarge", 0, Some(2_000_000_000))]),
@@ -244,6 +247,7 @@ fn lines_by_team_count_members_of_several_in_each() {
     let (hers, other) = (space(0, None, Some(1)), SpaceFacts { owner: None, ..space(0, None, Some(1)) });
     let runs = vec![run(hers.id, 0, Some(hour), &[]), run(other.id, 0, Some(hour), &[])];
     let facts = Facts {
+        stops: Vec::new(),
         spaces: vec![hers, other],
         runs,
         prices: PriceTable::new([price(Usage::JupyterLab, "ml.g5.xlarge", 0, Some(1_000_000_000))]),
@@ -270,4 +274,50 @@ fn what_a_stop_saved_is_estimated_modestly() {
     assert_eq!(saved(Some(1_000_000_000), None, 40).as_deref(), Some("$12.00"));
     assert_eq!(saved(Some(1_000_000_000), Some(hour(0)), 40).as_deref(), Some("$0.00"));
     assert_eq!(saved(None, None, 4), None);
+}
+
+#[test]
+fn what_stops_saved_is_told_on_their_day_and_is_no_cost() {
+    let hour = |hours: i64| hours * DAY_US / 24;
+    let one = space(0, None, None);
+    let stop = |stopped_us, next_us: Option<i64>, instance_type: &str| StopFacts {
+        run: RunId::generate(),
+        space: one.id,
+        app_type: AppType::JupyterLab,
+        instance_type: Some(instance_type.to_owned()),
+        stopped_at: at(stopped_us),
+        next_start: next_us.map(at),
+    };
+    let facts = Facts {
+        stops: vec![
+            stop(hour(1), Some(hour(3)), "ml.a"),
+            stop(hour(23), None, "ml.a"),
+            stop(hour(24), None, "ml.odd"),
+            stop(hour(400), None, "ml.a"),
+        ],
+        prices: PriceTable::new([price(Usage::JupyterLab, "ml.a", 0, Some(1_000_000_000))]),
+        spaces: vec![one],
+        ..Facts::default()
+    };
+    let days = Zone::UTC.days(BEGIN.date(), (BEGIN + Duration::days(1)).date());
+    let told: Vec<(i64, String, u32)> = rows(&facts, &CostTerms::default(), &days, at(hour(200)))
+        .into_iter()
+        .filter(|row| row.run.is_some())
+        .map(|row| {
+            assert_eq!((row.cost.total(), row.cost.at_least()), (Money::ZERO, false));
+            ((row.date - BEGIN.date()).whole_days(), row.cost.saved.to_string(), row.cost.saved_unpriced)
+        })
+        .collect();
+    let expected = [(0, "$2.00", 0), (0, "$12.00", 0), (1, "$0.00", 1)];
+    assert_eq!(told, expected.map(|(day, saved, unpriced)| (day, saved.to_owned(), unpriced)));
+}
+
+#[test]
+fn a_time_is_priced_piece_by_piece_and_what_is_unknown_stays_apart() {
+    let hour = |hours: i64| at(hours * DAY_US / 24);
+    let rates =
+        Rates::new(vec![(hour(1), Some(1_000_000_000)), (hour(2), Some(3_000_000_000)), (hour(4), None)]);
+    let (amount, unpriced_us) = priced(&rates, hour(0), hour(5));
+    assert_eq!((amount.to_string(), unpriced_us), ("$7.00".to_owned(), 2 * DAY_US / 24));
+    assert_eq!(priced(&rates, hour(3), hour(2)), (Money::ZERO, 0));
 }

@@ -64,6 +64,13 @@ impl Known {
         (self.from_outside.as_ref(), self.from_inside.as_ref())
     }
 
+    /// What the last look inside found at work, the plainest first.
+    #[must_use]
+    pub fn busy(&self) -> Option<Sign> {
+        let seen = self.last.as_ref().is_some_and(|look| look.inside.is_ok());
+        self.at_work.first().copied().filter(|_| seen)
+    }
+
     /// Adds a look. One that is older than the last is from before a clock was put back: what was known ends there.
     pub fn take(&mut self, mut look: Evidence, policy: &Policy) {
         if let Ok(inside) = &mut look.inside {

@@ -4,7 +4,7 @@
 //! A world of its own keeps the true time and what truly happens. The gateway sees of it what looks show: wall time that
 //! may jump, looks that may fail, rows that outlive it. `SPACEPORT_SCHEDULES` sets how many schedules run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -140,6 +140,8 @@ struct World<'a> {
     checked: Option<(i64, Verdict)>,
     /// When people were told last that the space stops.
     told: Option<i64>,
+    /// Every look of each run, by the creation time of its app, and when its stop was decided.
+    looks: BTreeMap<i64, (OffsetDateTime, Vec<Evidence>, Option<OffsetDateTime>)>,
     last_gpu: Option<i64>,
     stops: u32,
     would_have: Option<i64>,
@@ -161,6 +163,7 @@ impl<'a> World<'a> {
             late_delete: None,
             checked: None,
             told: None,
+            looks: BTreeMap::new(),
             last_gpu: None,
             stops: 0,
             would_have: None,
@@ -293,8 +296,10 @@ impl<'a> World<'a> {
 
     fn judge(&mut self, known: &mut Known) -> Verdict {
         let look = self.look();
-        known.take(look, &self.plan.policy);
         let began_at = self.row.as_ref().map_or_else(|| self.wall(), |row| row.began);
+        let kept = self.row.as_ref().map_or(self.created, |row| row.created);
+        self.looks.entry(kept).or_insert_with(|| (began_at, Vec::new(), None)).1.push(look.clone());
+        known.take(look, &self.plan.policy);
         judge(self.wall(), &self.plan.policy, known, Run { began_at })
     }
 
@@ -366,6 +371,10 @@ impl<'a> World<'a> {
 
     fn delete(&mut self) -> Answer {
         self.first_delete.get_or_insert(self.now);
+        let wall = self.wall();
+        if let Some((.., decided)) = self.row.as_ref().and_then(|row| self.looks.get_mut(&row.created)) {
+            decided.get_or_insert(wall);
+        }
         if self.plan.calm || self.dice.percent(60) {
             self.execute_delete();
             return Answer::Accepted;
@@ -473,4 +482,37 @@ fn a_dry_run_reports_what_a_stop_would_have_done_and_when() {
         assert_eq!(dry.would_have, stopped, "schedule {seed}");
         assert_eq!((dry.stops, dry.first_delete), (0, None));
     }
+}
+
+/// When the stops of the runs of a schedule are decided in a replay of its looks.
+fn replayed(world: &World<'_>) -> Vec<(Option<OffsetDateTime>, Option<OffsetDateTime>)> {
+    let of_run = |(began, looks, decided): &(OffsetDateTime, Vec<Evidence>, Option<OffsetDateTime>)| {
+        let mut replay = Replay::new(&world.plan.policy, *began);
+        // As they come back from where they are kept.
+        let text = serde_json::to_string(looks).unwrap();
+        serde_json::from_str::<Vec<Evidence>>(&text).unwrap().into_iter().for_each(|look| replay.take(look));
+        (*decided, replay.done().stop.map(|stop| stop.at))
+    };
+    world.looks.values().map(of_run).collect()
+}
+
+#[test]
+fn a_replay_of_looks_makes_the_stops_that_were_made() {
+    let (mut stops, mut none) = (0, 0);
+    for seed in 0..schedules().min(20_000) {
+        let plan = Plan::of(&mut Dice(seed));
+        let mut world = World::new(&plan, seed);
+        world.run();
+        for (lived, replayed) in replayed(&world) {
+            if plan.calm {
+                assert_eq!(replayed, lived, "schedule {seed}");
+                stops += u64::from(lived.is_some());
+                none += u64::from(lived.is_none());
+            } else if let (Some(lived), true) = (lived, plan.jumps.is_empty()) {
+                // What fails on the way puts a stop off. It never makes one.
+                assert!(replayed.is_some_and(|at| at <= lived), "schedule {seed}: {replayed:?}, {lived}");
+            }
+        }
+    }
+    assert!(stops > 1_000 && none > 100, "{stops} stops, {none} runs without one");
 }

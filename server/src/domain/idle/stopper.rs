@@ -223,6 +223,18 @@ impl Stopper {
         &self.phase
     }
 
+    /// Who or what wants the stop that is under way.
+    #[must_use]
+    pub const fn trigger(&self) -> Option<&Trigger> {
+        match &self.phase {
+            Phase::Warned { trigger, .. }
+            | Phase::Checking { trigger, .. }
+            | Phase::Deleting { trigger, .. }
+            | Phase::Pausing { trigger, .. } => Some(trigger),
+            Phase::Watching { .. } | Phase::WouldHave | Phase::Over => None,
+        }
+    }
+
     /// When [`Input::Time`] has something to do at the latest; nothing while only looks matter.
     #[must_use]
     pub fn wakes_at(&self) -> Option<OffsetDateTime> {

@@ -13,9 +13,10 @@ use super::pass::trouble;
 use crate::domain::actor::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::idle::{
-    Answer, Calm, Check, Command, Doubt, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict, grounds,
+    Answer, Calm, Check, Command, Doubt, Evidence, Input, Mode, Outcome, Phase, Rule, Trigger, Verdict,
+    grounds,
 };
-use crate::domain::ids::AuditId;
+use crate::domain::ids::{AuditId, RunId};
 use crate::domain::ports::{AwsError, IdleNews};
 use crate::domain::run::OpenRun;
 use crate::domain::space::AppStatus;
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) run: OpenRun,
     pub(super) rule: Rule,
     pub(super) judgement: Judgement,
+    /// A look that is to be kept with the next writing.
+    pub(super) look: Option<Evidence>,
 }
 
 impl Idle {
@@ -48,9 +51,12 @@ impl Idle {
 
     /// Writes where a run is. Nothing is done that is not written first: whoever wrote it does it, nobody else.
     async fn save(&self, state: &mut State) -> bool {
-        match self.parts().store.write_judgements(std::slice::from_ref(&state.judgement), &[]).await {
+        let looks: Vec<(RunId, Evidence)> =
+            state.look.iter().map(|look| (state.run.run, look.clone())).collect();
+        match self.parts().store.write_judgements(std::slice::from_ref(&state.judgement), &looks).await {
             Ok(written) => {
                 state.judgement.version += 1;
+                state.look = None;
                 !written.is_empty()
             }
             Err(error) => {
@@ -108,13 +114,11 @@ impl Idle {
             }
             Command::Check => return self.last_check(state, lock).await,
             Command::Delete => {
-                let answer = self.delete(state, by).await;
-                if let (Answer::Accepted, Phase::Deleting { trigger, .. }) =
-                    (&answer, state.judgement.stopper.phase())
-                {
+                // Before, since the space takes its terminals along; once, however often it has to be tried.
+                if let Phase::Deleting { trigger, tries: 1, .. } = state.judgement.stopper.phase() {
                     self.tell(state, IdleNews::Stopping(trigger.clone())).await;
                 }
-                return Ok(Some(Input::Answered(answer)));
+                return Ok(Some(Input::Answered(self.delete(state, by).await)));
             }
             Command::Look => return Ok(Some(Input::Seen(self.app(&state.run).await))),
             Command::Stuck { tries, said } => self.tell(state, IdleNews::Stuck { tries, said }).await,
@@ -181,6 +185,7 @@ impl Idle {
         let Some(look) = evidence.into_iter().next() else {
             return Ok(Some(Input::Checked(Check::Unclear, unclear())));
         };
+        state.look = Some(look.clone());
         let verdict = state.verdict_with(look);
         Ok(Some(Input::Checked(check, verdict)))
     }

@@ -137,7 +137,7 @@ impl Idle {
                 known: Known::of_run(run.began_at),
                 stopper: Stopper::default(),
             });
-            State { run, rule, judgement }
+            State { run, rule, judgement, look: None }
         };
         Ok(runs.into_iter().map(state).collect())
     }

@@ -62,8 +62,8 @@ fn until(left: time::Duration) -> String {
     let seconds = u64::try_from(left.whole_seconds()).unwrap_or_default();
     match seconds {
         0 => String::new(),
-        1..=89 => format!(", in {}", duration(seconds)),
-        // The news took a moment to come.
+        1..=44 => format!(", in {}", duration(seconds)),
+        // Rounded: the news took a moment to come.
         _ => format!(", in {}", duration((seconds + 30) / 60 * 60)),
     }
 }
@@ -120,8 +120,8 @@ mod tests {
         assert_eq!(
             words(&SpaceNews::StopsSoon { since: SINCE, stop_at: STOP_AT, why }),
             "spaceport: churn-eda stops at 14:44 UTC, in 5 min.\n\
-             \x20 Why:  idle since 14:09 UTC: no kernel is busy, 1 open, CPU 1 % of a core, GPU 0\n\
-             \x20       %.\n\
+             \x20 Why:  idle since 14:09 UTC: no kernel is busy, 1 open, CPU 1 % of a core, GPU\n\
+             \x20       0 %.\n\
              \x20 Keep: press any key here, or\n\
              \x20       ssh spaceport@gateway.example.com hold churn-eda 1h\n"
         );
@@ -130,7 +130,8 @@ mod tests {
         assert!(
             text.starts_with("spaceport: churn-eda stops at 14:09 UTC.\n  Why:  idle since 14:09 UTC.\n")
         );
-        assert_eq!(until(time::Duration::seconds(45)), ", in 45 s");
+        let shown = [0, 44, 45, 89, 90].map(|seconds| until(time::Duration::seconds(seconds)));
+        assert_eq!(shown, ["", ", in 44 s", ", in 1 min", ", in 1 min", ", in 2 min"]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Answers about one space: what it is doing and why, and what became of wishes about it.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
@@ -11,6 +10,7 @@ use crate::domain::cost::shown;
 use crate::domain::grant::Term;
 use crate::domain::idle::{Because, Doubt, Hold, Mode, Trigger, Verdict};
 use crate::domain::space::SpaceState;
+use crate::domain::span::rough;
 use crate::gateway::idle::{Ended, Stopping, Up};
 use crate::gateway::{AskError, Held, Report, Stopped, stopped_at, would_stop_at};
 
@@ -70,7 +70,7 @@ fn head(report: &Report) -> String {
 fn state(report: &Report) -> String {
     if let Some(up) = report.up() {
         let since = up.run.began_at;
-        return format!("running since {}, {}", when(since, report.now), lasted(report.now - since));
+        return format!("running since {}, {}", when(since, report.now), rough(report.now - since));
     }
     match report.ended() {
         Some(ended) => format!("stopped since {}, {}", when(stopped_at(ended), report.now), by(ended)),
@@ -172,7 +172,7 @@ fn sessions(out: &mut String, report: &Report) {
             indent(index),
             session.id.short()
         );
-        wrap(out, &lead, INDENT + 6, &lasted(report.now - session.started_at), "\n");
+        wrap(out, &lead, INDENT + 6, &rough(report.now - session.started_at), "\n");
     }
 }
 
@@ -201,18 +201,6 @@ fn second(at: OffsetDateTime, now: OffsetDateTime) -> String {
 fn day(at: OffsetDateTime, now: OffsetDateTime) -> String {
     let (date, today) = (at.to_offset(UtcOffset::UTC).date(), now.to_offset(UtcOffset::UTC).date());
     if date == today { String::new() } else { format!("{date} ") }
-}
-
-/// `4 h 20 min`.
-fn lasted(time: time::Duration) -> String {
-    let minutes = time.whole_minutes().max(0);
-    let mut out = String::new();
-    for (unit, count) in [("d", minutes / 1_440), ("h", minutes / 60 % 24), ("min", minutes % 60)] {
-        if count > 0 {
-            let _ = write!(out, "{count} {unit} ");
-        }
-    }
-    if out.is_empty() { "under a minute".to_owned() } else { out.trim_end().to_owned() }
 }
 
 /// A space is held, or no longer.

@@ -7,7 +7,7 @@ use time::{Date, Duration as Span};
 
 use super::*;
 use crate::domain::budget::{BudgetOf, Warning};
-use crate::domain::cost::{CostTerms, SpellKind};
+use crate::domain::cost::{Cost, CostTerms, SpellKind};
 use crate::domain::ids::{Region, RunId};
 use crate::domain::money::Money;
 use crate::domain::price::{ListedPrice, Price, PriceList, Terms, Usage, VOLUME};
@@ -283,6 +283,45 @@ async fn a_month_is_counted_for_a_space_a_profile_and_a_domain() {
     let half = Terms { discount_ppm: 500_000, ..Terms::default() };
     let half = CostTerms { domains: [(main.clone(), half)].into(), ..plain };
     assert_eq!(cost(Whose::Everybody, &half).await, ("$1.00".to_owned(), "$0.50".to_owned()));
+}
+
+#[tokio::test]
+async fn what_stops_for_idleness_saved_is_what_a_hand_adds_up() {
+    let world = World::new().await;
+    // Up from 0 to 1 h, from 3 h to 4 h, and from 6 h to 7 h after noon.
+    let runs = [world.run(0, Some(3_600)).await, world.run(10_800, Some(14_400)).await];
+    let last = world.run(21_600, Some(25_200)).await;
+    let stop = async |run: RunId, outcome: &str, dry_run: bool, trigger: &str, ended: i64| {
+        let insert =
+            "INSERT INTO stops (id, run_id, trigger, policy, dry_run, begun_at, stop_at, ended_at, outcome)
+                      VALUES (gen_random_uuid(), $1, $2::text::jsonb, 'the default', $3, $4, $4, $4, $5)";
+        let insert = sqlx::query(insert).bind(run.uuid()).bind(trigger).bind(dry_run).bind(at(ended));
+        insert.bind(outcome).execute(world.pool()).await.unwrap();
+    };
+    let idle = r#"{"idle": {"since": "x", "over_longest_run": false}}"#;
+    stop(runs[0], "stays", false, idle, 1_800).await;
+    stop(runs[0], "stopped", false, idle, 3_600).await;
+    stop(runs[1], "would_have", true, idle, 12_000).await;
+    stop(runs[1], "stopped", false, r#"{"person": {"by": "bo"}}"#, 14_400).await;
+    stop(last, "stopped", false, idle, 25_200).await;
+    world.price(Usage::JupyterLab, "ml.g5.xlarge", NOON, Some(2_000_000_000)).await;
+    let saved = async |now: i64| {
+        let range = (date!(2026 - 04 - 30), date!(2026 - 05 - 03));
+        let costs =
+            world.store().costs(&CostTerms::default(), &Whose::Everybody, range, at(now)).await.unwrap();
+        let total: Cost = costs.rows.iter().map(|row| row.cost).sum();
+        (total.saved.to_string(), total.saved_unpriced)
+    };
+    // Two hours up to the second run; what bo stopped and what a dry run would have stopped is no saving.
+    assert_eq!(saved(20_000).await, ("$4.00".to_owned(), 0));
+    // And three hours since the last one.
+    assert_eq!(saved(36_000).await, ("$10.00".to_owned(), 0));
+    // Nobody knows whether a space that is gone would have run.
+    let gone = sqlx::query("UPDATE spaces SET deleted_at = $1").bind(at(28_800));
+    gone.execute(world.pool()).await.unwrap();
+    assert_eq!(saved(36_000).await, ("$6.00".to_owned(), 0));
+    sqlx::query("DELETE FROM prices").execute(world.pool()).await.unwrap();
+    assert_eq!(saved(36_000).await, ("$0.00".to_owned(), 2));
 }
 
 fn listed_price(nano_usd: i64) -> PriceList {
