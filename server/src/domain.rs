@@ -21,6 +21,7 @@ pub mod notice;
 pub mod ownership;
 pub mod ports;
 pub mod price;
+pub mod probe;
 pub mod rate;
 pub mod record;
 pub mod refusals;

@@ -18,7 +18,7 @@ mod replay;
 mod schedules;
 mod stopper;
 
-pub use evidence::{CpuUse, Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};
+pub use evidence::{CpuSource, CpuUse, Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};
 pub use heartbeat::Heartbeat;
 pub use hours::Hours;
 pub use judge::{Because, Doubt, Ground, Run, Verdict, grounds, in_a_line, judge};

@@ -127,9 +127,26 @@ pub struct Inside {
     pub programs: Vec<String>,
 }
 
-/// What the CPU counters of a space said. Two of them make a rate, whichever replica looked.
+/// Which counters those are. Two of different sources have nothing to do with each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuSource {
+    /// The space's control group, version 2.
+    #[default]
+    Cgroup2,
+    /// The space's control group, version 1.
+    Cgroup1,
+    /// The sum over its processes, with what identifies those that have used most: when one of them ends, its part of
+    /// the sum may be gone.
+    Processes(u32),
+}
+
+/// What the CPU counters of a space said. Two of one source make a rate, whichever replica looked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CpuUse {
+    /// Which counters.
+    #[serde(default)]
+    pub source: CpuSource,
     /// CPU time that has been used since the app began, in seconds of one core.
     pub used_s: f64,
     /// How long the machine was up, on its monotonic clock.

@@ -107,7 +107,8 @@ impl Known {
         let now = inside.cpu;
         inside.cpu_percent = self.cpu.zip(now).and_then(|(before, now)| {
             let (used_s, up_s) = (now.used_s - before.used_s, now.up_s - before.up_s);
-            (used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
+            let comparable = before.source == now.source;
+            (comparable && used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
         });
         self.cpu = now.or(self.cpu);
     }

@@ -246,7 +246,11 @@ impl<'a> World<'a> {
             Ok(Inside {
                 kernels: Some((1, busy)),
                 signs: kernel.into_iter().chain(forged).collect(),
-                cpu: Some(CpuUse { used_s: used as f64, up_s: self.now as f64 }),
+                cpu: Some(CpuUse {
+                    source: CpuSource::default(),
+                    used_s: used as f64,
+                    up_s: self.now as f64,
+                }),
                 cpu_percent: None,
                 gpu_percent: Some(if gpu { 90.0 } else { 0.0 }),
                 programs: Vec::new(),

@@ -92,7 +92,7 @@ ask_nvidia() {
     tool=$!
     (
         trap 'if [ "$!" != "$tool" ]; then kill "$!"; wait "$!"; fi; exit' TERM
-        sleep 1.2 &
+        sleep 1.5 &
         wait "$!" || { sleep 1 & wait "$!"; }
         kill -9 "$tool"
         sleep 0.2 &
@@ -131,7 +131,9 @@ hear_nvidia() {
     printf 'gpu failed late\n'
 }
 
+# What nvidia-smi says comes as a line of its own while the processes are read, since it may take its time.
 tell_gpu() {
+    asking=
     nvidia=
     for device in /dev/nvidia[0-9]*; do
         if [ -e "$device" ]; then nvidia=1; fi
@@ -142,7 +144,14 @@ tell_gpu() {
     done
     if [ -z "$nvidia" ]; then say 'gpu none'; return; fi
     if ! command -v nvidia-smi >/dev/null; then say 'gpu failed missing'; return; fi
-    say "$(ask_nvidia | hear_nvidia)"
+    { ask_nvidia | hear_nvidia; } &
+    asking=$!
+}
+
+# The state of a process. More than a line where a name has a line break in it, as older kernels print it.
+read_stat() {
+    stat=
+    while IFS= read -r line; do stat="$stat$line "; done <"$1/stat"
 }
 
 # Adds the processes up and finds those that have used most. `busy` changes with the set of those that have used a
@@ -151,21 +160,23 @@ scan() {
     total=0 busy=0 count=0 whole=1
     t1=0 t2=0 t3=0 t4=0 t5=0
     n1='' n2='' n3='' n4='' n5=''
+    # This script, what it starts and whatever else is as new is left out.
+    read_stat /proc/self
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    began=${20}
     for process in /proc/[0-9]*; do
         pid=${process#/proc/}
-        if [ "$pid" = "$$" ]; then continue; fi
         count=$((count + 1))
         if [ "$count" -gt 10000 ]; then whole=; break; fi
-        # More than a line where a name has a line break in it, as older kernels print it.
-        stat=
-        while IFS= read -r line; do stat="$stat$line "; done <"$process/stat"
+        read_stat "$process"
         # A name may look like anything: what follows the last parenthesis is the kernel's.
         # shellcheck disable=SC2086 # Fields, to be split.
-        set -- ${stat##*) }
+        set -f -- ${stat##*) }
         if [ "$#" -lt 20 ]; then continue; fi
         case $7${12}${13}${14}${15}${20} in *[!0-9]*) continue ;; esac
-        # PF_KTHREAD
-        if [ $(($7 & 2097152)) -ne 0 ]; then continue; fi
+        # PF_KTHREAD: a thread of the kernel.
+        if [ $(($7 & 2097152)) -ne 0 ] || [ "${20}" -ge "$began" ]; then continue; fi
         own=$((${12} + ${13}))
         family=$((own + ${14} + ${15}))
         total=$((total + family))
@@ -175,6 +186,7 @@ scan() {
             place "${name%\) *}"
         fi
     done
+    set +f
 }
 
 place() {
@@ -207,19 +219,20 @@ tell_program() {
     say "program ${name:-?}"
 }
 
-say 'spaceport-probe 1'
+printf 'spaceport-probe 1\n'
+tell_gpu
 tell_clock
 tell_uptime
 scan
 tell_cpu
 tell_pty
-tell_gpu
 if [ "$t1" -gt 0 ]; then tell_program "$n1"; fi
 if [ "$t2" -gt 0 ]; then tell_program "$n2"; fi
 if [ "$t3" -gt 0 ]; then tell_program "$n3"; fi
 if [ "$t4" -gt 0 ]; then tell_program "$n4"; fi
 if [ "$t5" -gt 0 ]; then tell_program "$n5"; fi
-say end
 printf '%s' "$out"
+if [ "$asking" ]; then wait "$asking"; fi
+printf 'end\n'
 exit
 } </dev/null 2>/dev/null
