@@ -17,6 +17,7 @@ mod money;
 mod notices;
 mod pages;
 mod people;
+mod probe;
 mod provider;
 mod providers;
 mod refusals;

@@ -152,3 +152,43 @@ fn levels(inside: &Inside, policy: &Policy) -> Vec<Sign> {
         .filter_map(|(found, sign)| found.then_some(sign))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::idle::{CpuSource, Outside};
+
+    /// The rate that the second of two looks, 60 s apart, makes with the first.
+    fn rate(first: (CpuSource, f64), second: (CpuSource, f64)) -> Option<f64> {
+        let mut known = Known::default();
+        for (nth, (source, used_s)) in [first, second].into_iter().enumerate() {
+            let cpu = Some(CpuUse { source, used_s, up_s: 60.0 * nth as f64 });
+            let at = datetime!(2026-11-25 14:00 UTC) + time::Duration::minutes(nth as i64);
+            let inside = Ok(Inside { cpu, ..Inside::default() });
+            let look = Evidence { at, steady: true, outside: Outside::default(), inside, hold: None };
+            known.take(look, &Policy::default());
+        }
+        known.last().unwrap().inside.as_ref().unwrap().cpu_percent
+    }
+
+    #[test]
+    fn counters_of_two_sources_make_no_rate() {
+        let (group, processes) = (CpuSource::Cgroup2, CpuSource::Processes);
+        assert_eq!(rate((group, 10.0), (group, 40.0)), Some(50.0));
+        assert_eq!(rate((group, 10.0), (CpuSource::Cgroup1, 40.0)), None);
+        assert_eq!(rate((processes(1), 10.0), (processes(1), 40.0)), Some(50.0));
+        // A busy process has ended and took 25 s out of the sum, while another used 30 s: that is not 5 s of use.
+        assert_eq!(rate((processes(1), 10.0), (processes(2), 15.0)), None);
+        assert_eq!(rate((processes(1), 40.0), (processes(1), 10.0)), None);
+    }
+
+    #[test]
+    fn counters_that_were_written_without_a_source_are_still_read() {
+        let old: CpuUse = serde_json::from_str(r#"{"used_s": 1.5, "up_s": 2.5}"#).unwrap();
+        assert_eq!(old, CpuUse { source: CpuSource::Cgroup2, used_s: 1.5, up_s: 2.5 });
+        let new = CpuUse { source: CpuSource::Processes(7), ..old };
+        assert_eq!(serde_json::from_str::<CpuUse>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
+    }
+}

@@ -87,9 +87,8 @@ fn body(output: &[u8]) -> Result<&str, ProbeFailure> {
         return Err(ProbeFailure::Nonsense);
     }
     let said = str::from_utf8(said).map_err(|_| ProbeFailure::Nonsense)?;
-    said.strip_suffix(LAST).ok_or_else(|| {
-        if said.lines().any(|line| line == LAST.trim()) { ProbeFailure::Nonsense } else { ProbeFailure::CutOff }
-    })
+    said.strip_suffix(LAST)
+        .ok_or_else(|| if said.contains(LAST) { ProbeFailure::Nonsense } else { ProbeFailure::CutOff })
 }
 
 impl Lines {
@@ -169,7 +168,8 @@ fn cpu(value: &str) -> Result<(CpuSource, f64), ProbeFailure> {
         (Some("cgroup2"), None, None) => (CpuSource::Cgroup2, 1_000_000),
         (Some("cgroup1"), None, None) => (CpuSource::Cgroup1, 1_000_000_000),
         (Some("processes"), Some(busy), None) => {
-            let busy = number(busy).and_then(|busy| u32::try_from(busy).ok()).ok_or(ProbeFailure::Nonsense)?;
+            let busy =
+                number(busy).and_then(|busy| u32::try_from(busy).ok()).ok_or(ProbeFailure::Nonsense)?;
             (CpuSource::Processes(busy), TICKS)
         }
         _ => return Err(ProbeFailure::Nonsense),
@@ -200,7 +200,11 @@ fn gpus(value: &str) -> Result<Vec<u8>, ProbeFailure> {
         percents => {
             let gpus: Option<Vec<u8>> = percents
                 .split(' ')
-                .map(|text| number(text).and_then(|percent| u8::try_from(percent).ok()).filter(|percent| *percent <= 100))
+                .map(|text| {
+                    number(text)
+                        .and_then(|percent| u8::try_from(percent).ok())
+                        .filter(|percent| *percent <= 100)
+                })
                 .collect();
             gpus.filter(|gpus| gpus.len() <= GPUS).ok_or(ProbeFailure::Nonsense)
         }

@@ -27,7 +27,9 @@ fn printed(report: &Report) -> String {
     let gpu = if gpus.is_empty() { "none".to_owned() } else { gpus.join(" ") };
     let programs: String = report.programs.iter().map(|name| format!("program {name}\n")).collect();
     let clock = report.clock.unix_timestamp();
-    format!("spaceport-probe 1\nclock {clock}\nuptime {up_s:.2}\ncpu {cpu}\npty {pty}\n{programs}gpu {gpu}\nend\n")
+    format!(
+        "spaceport-probe 1\nclock {clock}\nuptime {up_s:.2}\ncpu {cpu}\npty {pty}\n{programs}gpu {gpu}\nend\n"
+    )
 }
 
 fn well_with(from: &str, to: &str) -> Result<Report, ProbeFailure> {
@@ -49,7 +51,10 @@ fn a_report_is_read() {
 #[test]
 fn each_source_of_cpu_time_has_its_unit() {
     let cpu = |line: &str| well_with("cgroup2 1234500000", line).unwrap().cpu;
-    assert_eq!(cpu("cgroup1 1234500000000"), CpuUse { source: CpuSource::Cgroup1, used_s: 1234.5, up_s: 86_400.25 });
+    assert_eq!(
+        cpu("cgroup1 1234500000000"),
+        CpuUse { source: CpuSource::Cgroup1, used_s: 1234.5, up_s: 86_400.25 }
+    );
     let processes = CpuUse { source: CpuSource::Processes(77), used_s: 1234.5, up_s: 86_400.25 };
     assert_eq!(cpu("processes 123450 77"), processes);
 }
@@ -162,7 +167,9 @@ fn only_a_kernel_at_rest_is_not_busy() {
         kernels(format!(r#"[{{"id": "a", "execution_state": "{state}"}}]"#).as_bytes()).unwrap().busy
     };
     assert_eq!((busy("idle"), busy("dead")), (0, 0));
-    for state in ["busy", "starting", "restarting", "autorestarting", "terminating", "unknown", "dreaming", ""] {
+    for state in
+        ["busy", "starting", "restarting", "autorestarting", "terminating", "unknown", "dreaming", ""]
+    {
         assert_eq!(busy(state), 1, "{state}");
     }
 }
@@ -232,7 +239,8 @@ fn any_report() -> impl Strategy<Value = Report> {
         used_s: f64::from(used) / 4.0,
         up_s: f64::from(up) / 4.0,
     });
-    let clock = (0_i64..253_402_300_800).prop_map(|epoch| OffsetDateTime::from_unix_timestamp(epoch).unwrap());
+    let clock =
+        (0_i64..253_402_300_800).prop_map(|epoch| OffsetDateTime::from_unix_timestamp(epoch).unwrap());
     let age = option::of((0_i64..3_153_600_000).prop_map(Duration::seconds));
     let programs = vec("[A-Za-z0-9._:+@/ ?-]{1,15}", 0..=5);
     (clock, cpu, age, vec(0_u8..=100, 0..=64), programs)
@@ -242,11 +250,24 @@ fn any_report() -> impl Strategy<Value = Report> {
 /// Text that is near the format, so that more than the first line of the parser is reached.
 fn near() -> impl Strategy<Value = String> {
     let key = prop_oneof![
-        Just("clock "), Just("uptime "), Just("cpu "), Just("pty "), Just("gpu "), Just("program "), Just("end"), Just("")
+        Just("clock "),
+        Just("uptime "),
+        Just("cpu "),
+        Just("pty "),
+        Just("gpu "),
+        Just("program "),
+        Just("end"),
+        Just("")
     ];
     let value = prop_oneof![
-        "[0-9]{0,20}", "[0-9]{0,20}\\.[0-9]{0,20}", "(cgroup[12]|processes) [0-9]{0,20}", "failed( [a-z]{0,8})?",
-        "none", "([0-9]{1,3} ){0,5}[0-9]{1,3}", "\\PC{0,20}", "[ -~\\x00-\\x1f]{0,20}"
+        "[0-9]{0,20}",
+        "[0-9]{0,20}\\.[0-9]{0,20}",
+        "(cgroup[12]|processes) [0-9]{0,20}",
+        "failed( [a-z]{0,8})?",
+        "none",
+        "([0-9]{1,3} ){0,5}[0-9]{1,3}",
+        "\\PC{0,20}",
+        "[ -~\\x00-\\x1f]{0,20}"
     ];
     (key, value).prop_map(|(key, value)| format!("{key}{value}"))
 }
@@ -254,7 +275,8 @@ fn near() -> impl Strategy<Value = String> {
 /// Whether nothing in it is beyond what was measured or may be shown.
 fn within_bounds(report: &Report) -> bool {
     let plain = |name: &String| {
-        (1..=15).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !b"<>&\"'\\`$".contains(&byte))
+        (1..=15).contains(&name.len())
+            && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !b"<>&\"'\\`$".contains(&byte))
     };
     report.cpu.used_s >= 0.0
         && report.cpu.used_s.is_finite()
