@@ -4,6 +4,9 @@ folder=$1
 shift
 mount -t proc proc /proc
 mount --bind "$folder" /mnt
+# Another one, for the clock of this script: that above may be made to lie.
+mkdir /mnt/proc
+mount -t proc proc /mnt/proc
 # Devices, terminals, control groups, programs and temporary files of its own.
 mkdir /mnt/dev /mnt/home /mnt/cwd
 mount -t tmpfs tmpfs /mnt/dev
@@ -59,9 +62,9 @@ mkfifo /mnt/never
 
 known=
 for process in /proc/[0-9]*; do known="$known $process "; done
-read -r began rest </proc/uptime
+read -r began rest </mnt/proc/uptime
 cat /mnt/script | "$@" >/mnt/out 2>/mnt/err
-read -r ended rest </proc/uptime
+read -r ended rest </mnt/proc/uptime
 echo "$began $ended" >/mnt/took
 for process in /proc/[0-9]*; do
     case $known in *" $process "*) continue ;; esac

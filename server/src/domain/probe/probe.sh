@@ -85,13 +85,11 @@ tell_pty() {
 # Asks nvidia-smi and says how it ended. Should not even SIGKILL end it, as when its driver hangs, it is left alone.
 ask_nvidia() {
     read -r me rest </proc/self/stat
-    timer=
-    trap 'printf "late\n"; exit' TERM
     LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/nvidia/lib nvidia-smi \
         --query-gpu=utilization.gpu --format=csv,noheader,nounits &
     tool=$!
     (
-        trap 'if [ "$!" != "$tool" ]; then kill "$!"; wait "$!"; fi; exit' TERM
+        trap 'if [ "$!" != "$tool" ]; then kill -9 "$!"; wait "$!"; fi; exit' TERM
         sleep 1.5 &
         wait "$!" || { sleep 1 & wait "$!"; }
         kill -9 "$tool"
@@ -100,6 +98,8 @@ ask_nvidia() {
         kill "$me"
     ) >/dev/null &
     timer=$!
+    # Not before: a child that has just been made with a trap can lose the signal that is to end it.
+    trap 'printf "late\n"; exit' TERM
     wait "$tool"
     code=$?
     kill "$timer"
@@ -113,20 +113,19 @@ hear_nvidia() {
     count=0
     strange=
     while read -r line; do
+        count=$((count + 1))
         case $line in
-            late | 'exit 137') printf 'gpu failed late\n'; return ;;
+            late | 'exit 137') break ;;
             'exit 0')
                 if [ "$gpus" ] && [ -z "$strange" ]; then printf 'gpu%s\n' "$gpus"; return; fi
                 printf 'gpu failed nonsense\n'
                 return
                 ;;
             exit*) printf 'gpu failed exit\n'; return ;;
-            [0-9] | [0-9][0-9] | 100)
-                count=$((count + 1))
-                if [ "$count" -le 64 ]; then gpus="$gpus $line"; else strange=1; fi
-                ;;
+            [0-9] | [0-9][0-9] | 100) gpus="$gpus $line" ;;
             *) strange=1 ;;
         esac
+        if [ "$count" -gt 64 ]; then printf 'gpu failed nonsense\n'; return; fi
     done
     printf 'gpu failed late\n'
 }
@@ -148,7 +147,7 @@ tell_gpu() {
     asking=$!
 }
 
-# The state of a process. More than a line where a name has a line break in it, as older kernels print it.
+# The state of a process: more than a line if its name has a line break in it and the kernel prints it as it is.
 read_stat() {
     stat=
     while IFS= read -r line; do stat="$stat$line "; done <"$1/stat"
