@@ -9,7 +9,7 @@ mkdir /mnt/proc
 mount -t proc proc /mnt/proc
 # Devices, terminals, control groups, programs and temporary files of its own.
 mkdir /mnt/dev /mnt/home /mnt/cwd
-mount -t tmpfs tmpfs /mnt/dev
+mount -t tmpfs -o mode=755 tmpfs /mnt/dev
 touch /mnt/dev/null
 mount --bind /dev/null /mnt/dev/null
 mkdir /mnt/dev/pts
@@ -20,13 +20,19 @@ for mount in /tmp /var/tmp /sys/fs/cgroup /usr/local/bin; do mount -t tmpfs tmpf
 echo 'usage_usec 5000000' >/sys/fs/cgroup/cpu.stat
 cd /mnt/cwd || exit 1
 
-# until CONDITION...: waits for it.
-until_so() { until "$@"; do sleep 0.02; done; }
+# until_so CONDITION...: waits for it, and gives up after ten seconds.
+until_so() {
+    tries=0
+    until "$@"; do
+        sleep 0.02
+        tries=$((tries + 1))
+        if [ "$tries" -gt 500 ]; then echo "never: $*" >&2; exit 1; fi
+    done
+}
 # terminal N AGE: the Nth terminal, last written to so many seconds ago.
 terminal() {
     setsid script -qc 'sleep 1000' /dev/null </dev/null >/dev/null 2>&1 &
     until_so test -e "/dev/pts/$1"
-    sleep 0.1
     touch -d "@$(($(date +%s) - $2))" "/dev/pts/$1"
 }
 # gpu TEXT: a GPU, with an nvidia-smi of this text.
