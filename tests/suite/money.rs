@@ -94,9 +94,13 @@ async fn table_values_and_json_say_what_sql_says() -> Result<()> {
     assert_eq!(json["total"]["total_usd"], json!(by_sql[4]));
     assert_eq!(json["total"]["unpriced_s"], "10800.000000");
     // It was down for longer than what counts at most, and so was bo's, whose price nobody knows.
-    let saved = world.value(&format!("SELECT round(12 * ({PRICED}) / 1e9, 9)")).await?.context("an amount")?;
+    let saved =
+        world.value(&format!("SELECT round(12 * ({PRICED}) / 1e9, 9)")).await?.context("an amount")?;
     assert_eq!((&alice["saved_estimate_usd"], &alice["saved_unpriced_stops"]), (&json!(saved), &json!("0")));
-    assert_eq!((&json["total"]["saved_estimate_usd"], &json["total"]["saved_unpriced_stops"]), (&json!(saved), &json!("1")));
+    assert_eq!(
+        (&json["total"]["saved_estimate_usd"], &json["total"]["saved_unpriced_stops"]),
+        (&json!(saved), &json!("1"))
+    );
     ensure!(json["saved_rule"].as_str().is_some_and(|rule| rule.contains("at most 12 h")), "{json}");
 
     let cents = |usd: &str| format!("{:.2}", usd.parse::<f64>().unwrap_or_default());

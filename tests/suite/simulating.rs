@@ -142,7 +142,9 @@ async fn looks_travel_in_a_file_and_a_bad_one_is_refused_in_words() -> Result<()
     for fault in ["2 faults", "idle.idle_s", "ssh"] {
         ensure!(bad.stderr.contains(fault), "{fault:?} in {}", bad.stderr);
     }
-    let nothing = world.spaceport(&["simulate-policy", "--from-file", "/no/such/file", "--policies", &policies]).await?;
+    let nothing = world
+        .spaceport(&["simulate-policy", "--from-file", "/no/such/file", "--policies", &policies])
+        .await?;
     ensure!(nothing.code != 0 && !nothing.stderr.is_empty(), "{}", nothing.stderr);
     world.end().await
 }

@@ -15,7 +15,7 @@ mod known;
 mod policy;
 mod replay;
 #[cfg(test)]
-mod schedules;
+pub(crate) mod schedules;
 mod stopper;
 
 pub use evidence::{CpuSource, CpuUse, Evidence, Hold, Inside, NoLook, Outside, Seen, Sign};

@@ -7,6 +7,8 @@
 mod ask;
 mod carry;
 mod pass;
+#[cfg(test)]
+mod schedules;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

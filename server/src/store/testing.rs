@@ -19,6 +19,7 @@ pub(crate) use proxy::Proxy;
 
 use super::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres};
 use super::{Store, StoreError};
+use crate::domain::idle::Stopper;
 use crate::domain::ids::{DomainAlias, ReplicaId};
 use crate::domain::space::Space;
 
@@ -165,5 +166,28 @@ impl Store {
         at: OffsetDateTime,
     ) -> Result<Vec<Space>, StoreError> {
         self.write_listing(domain, listed, at, Duration::from_secs(180)).await
+    }
+}
+
+/// What tests of stops need.
+impl TestDatabase {
+    /// Where the stop of each run is, by the creation time of its app.
+    pub(crate) async fn stoppers(&self) -> Vec<(OffsetDateTime, Stopper)> {
+        let rows: Vec<(OffsetDateTime, serde_json::Value)> = sqlx::query_as(
+            "SELECT r.app_created_at, j.stopper FROM judgements j JOIN runs r ON r.id = j.run_id",
+        )
+        .fetch_all(&self.store.pool)
+        .await
+        .unwrap();
+        rows.into_iter().map(|(app, stopper)| (app, serde_json::from_value(stopper).unwrap())).collect()
+    }
+
+    /// How many stops ended in this way.
+    pub(crate) async fn stops_that(&self, outcome: &str) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM stops WHERE outcome = $1")
+            .bind(outcome)
+            .fetch_one(&self.store.pool)
+            .await
+            .unwrap()
     }
 }

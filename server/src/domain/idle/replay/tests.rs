@@ -2,7 +2,7 @@
 
 use time::macros::datetime;
 
-use super::super::evidence::{Hold, Inside, NoLook, Outside};
+use super::super::evidence::{CpuSource, CpuUse, Hold, Inside, NoLook, Outside};
 use super::super::policy::InsideRule;
 use super::*;
 
@@ -83,7 +83,11 @@ fn thresholds_are_the_policys_since_looks_hold_what_was_found() {
     // 30 % of a core throughout.
     let working = |at: i64| Evidence {
         inside: Ok(Inside {
-            cpu: Some(super::super::CpuUse { used_s: at as f64 * 18.0, up_s: at as f64 * 60.0 }),
+            cpu: Some(CpuUse {
+                source: CpuSource::Cgroup2,
+                used_s: at as f64 * 18.0,
+                up_s: at as f64 * 60.0,
+            }),
             // What was worked out at the time does not count.
             cpu_percent: Some(99.0),
             ..Inside::default()
