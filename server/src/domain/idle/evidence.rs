@@ -107,7 +107,7 @@ pub struct Outside {
 /// What was found inside the space. Numbers and names of programs, made by whoever is inside.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inside {
-    /// Kernels that are open, and how many of them are busy or starting; nothing where there is no Jupyter server.
+    /// Kernels that are open, and how many of them are busy; nothing where there is no Jupyter server.
     #[serde(default)]
     pub kernels: Option<(u32, u32)>,
     /// The newest of each sign that has a time of its own.

@@ -24,8 +24,10 @@ pub struct Known {
     pub(super) from_outside: Option<Seen>,
     /// The newest sign from inside.
     pub(super) from_inside: Option<Seen>,
-    /// The CPU counters of the last look that had any.
+    /// The CPU counters of the last look that had any, and of one that was a good while before it.
     pub(super) cpu: Option<CpuUse>,
+    #[serde(default)]
+    pub(super) cpu_before: Option<CpuUse>,
     /// Levels, not moments, that the last look inside found: they may have lasted until the next look.
     pub(super) at_work: Vec<Sign>,
     /// The last look.
@@ -74,7 +76,7 @@ impl Known {
     /// Adds a look. One that is older than the last is from before a clock was put back: what was known ends there.
     pub fn take(&mut self, mut look: Evidence, policy: &Policy) {
         if let Ok(inside) = &mut look.inside {
-            self.rate(inside);
+            self.rate(inside, policy);
         }
         let at = look.at;
         extend(&mut self.watched, at, look.steady, policy);
@@ -102,15 +104,22 @@ impl Known {
 }
 
 impl Known {
-    /// Works out the rate of CPU use since the look before.
-    fn rate(&mut self, inside: &mut Inside) {
-        let now = inside.cpu;
-        inside.cpu_percent = self.cpu.zip(now).and_then(|(before, now)| {
+    /// Works out the rate of CPU use since the look before. Two looks that follow hard on each other, as the last check
+    /// on a pass, have too few of the counter's ticks between them, and the look itself among those: then it is since
+    /// the one before.
+    fn rate(&mut self, inside: &mut Inside, policy: &Policy) {
+        let Some(now) = inside.cpu else { return };
+        let shortest = policy.longest_gap().as_secs_f64() / 6.0;
+        let hard_on = self.cpu.is_some_and(|last| now.up_s >= last.up_s && now.up_s - last.up_s < shortest);
+        let since = if hard_on { self.cpu_before } else { self.cpu };
+        inside.cpu_percent = since.and_then(|before| {
             let (used_s, up_s) = (now.used_s - before.used_s, now.up_s - before.up_s);
-            let comparable = before.source == now.source;
-            (comparable && used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
+            let same = now.source == before.source;
+            (same && used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
         });
-        self.cpu = now.or(self.cpu);
+        if !hard_on {
+            self.cpu_before = self.cpu.replace(now);
+        }
     }
 }
 
@@ -155,40 +164,45 @@ fn levels(inside: &Inside, policy: &Policy) -> Vec<Sign> {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
     use crate::domain::idle::{CpuSource, Outside};
 
-    /// The rate that the second of two looks, 60 s apart, makes with the first.
-    fn rate(first: (CpuSource, f64), second: (CpuSource, f64)) -> Option<f64> {
-        let mut known = Known::default();
-        for (nth, (source, used_s)) in [first, second].into_iter().enumerate() {
-            let cpu = Some(CpuUse { source, used_s, up_s: 60.0 * nth as f64 });
-            let at = datetime!(2026-11-25 14:00 UTC) + time::Duration::minutes(nth as i64);
-            let inside = Ok(Inside { cpu, ..Inside::default() });
-            let look = Evidence { at, steady: true, outside: Outside::default(), inside, hold: None };
-            known.take(look, &Policy::default());
-        }
-        known.last().unwrap().inside.as_ref().unwrap().cpu_percent
+    /// The rates that looks at these times of the machine, with so much CPU time used, come to.
+    fn rates(looks: &[(f64, f64, CpuSource)]) -> Vec<Option<f64>> {
+        let mut known = Known::of_run(OffsetDateTime::UNIX_EPOCH);
+        let mut look = |&(up_s, used_s, source)| {
+            let inside = Inside { cpu: Some(CpuUse { used_s, up_s, source }), ..Inside::default() };
+            let at = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(up_s);
+            let outside = Outside::default();
+            known.take(
+                Evidence { at, steady: true, outside, inside: Ok(inside), hold: None },
+                &Policy::default(),
+            );
+            known.last()?.inside.as_ref().ok()?.cpu_percent.map(f64::round)
+        };
+        looks.iter().map(&mut look).collect()
     }
 
     #[test]
-    fn counters_of_two_sources_make_no_rate() {
-        let (group, processes) = (CpuSource::Cgroup2, CpuSource::Processes);
-        assert_eq!(rate((group, 10.0), (group, 40.0)), Some(50.0));
-        assert_eq!(rate((group, 10.0), (CpuSource::Cgroup1, 40.0)), None);
-        assert_eq!(rate((processes(1), 10.0), (processes(1), 40.0)), Some(50.0));
-        // A busy process has ended and took 25 s out of the sum, while another used 30 s: that is not 5 s of use.
-        assert_eq!(rate((processes(1), 10.0), (processes(2), 15.0)), None);
-        assert_eq!(rate((processes(1), 40.0), (processes(1), 10.0)), None);
+    fn a_look_hard_on_another_is_no_measure_of_the_time_between_them() {
+        let of = |up_s, used_s| (up_s, used_s, CpuSource::Cgroup2);
+        // One tick in twenty milliseconds is half a core; since the look before the last it is next to nothing.
+        assert_eq!(
+            rates(&[of(60.0, 1.0), of(120.0, 1.6), of(120.02, 1.61), of(180.0, 31.6), of(181.0, 32.6)]),
+            [None, Some(1.0), Some(1.0), Some(50.0), Some(51.0)]
+        );
+        assert_eq!(rates(&[of(60.0, 1.0), of(60.5, 1.5)]), [None, None]);
     }
 
     #[test]
-    fn counters_that_were_written_without_a_source_are_still_read() {
-        let old: CpuUse = serde_json::from_str(r#"{"used_s": 1.5, "up_s": 2.5}"#).unwrap();
-        assert_eq!(old, CpuUse { source: CpuSource::Cgroup2, used_s: 1.5, up_s: 2.5 });
-        let new = CpuUse { source: CpuSource::Processes(7), ..old };
-        assert_eq!(serde_json::from_str::<CpuUse>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
+    fn counters_that_differ_or_begin_anew_make_no_rate() {
+        let of = |up_s, used_s, set| (up_s, used_s, CpuSource::Processes(set));
+        let looks = [of(60.0, 50.0, 1), of(120.0, 56.0, 1), of(180.0, 20.0, 2), of(240.0, 26.0, 2)];
+        assert_eq!(rates(&looks), [None, Some(10.0), None, Some(10.0)]);
+        // The machine is another one.
+        assert_eq!(
+            rates(&[of(600.0, 50.0, 1), of(60.0, 60.0, 1), of(120.0, 66.0, 1)]),
+            [None, None, Some(10.0)]
+        );
     }
 }

@@ -15,7 +15,7 @@ pub const LONGEST_LIST: usize = 256 * 1024;
 pub struct Kernels {
     /// How many there are.
     pub open: u32,
-    /// How many of them are at work, starting, or in a state that is not known to be at rest.
+    /// How many of them are at work, or in a state that is not known to be at rest.
     pub busy: u32,
     /// When one of them said or did something last, by the space's clock.
     pub newest: Option<OffsetDateTime>,
@@ -47,10 +47,11 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// At rest are only those that wait for a person and those that have died. Everything else counts as busy, words
-    /// that are unheard of too: what is not known is never idle.
+    /// At rest are only those that wait for a person, those that have died, and those that start: they may hang in that
+    /// for weeks, and when they were asked to is their last activity. Everything else counts as busy, words that are
+    /// unheard of too: what is not known is never idle.
     fn is_busy(&self) -> bool {
-        !matches!(self.execution_state.as_deref(), Some("idle" | "dead"))
+        !matches!(self.execution_state.as_deref(), Some("idle" | "dead" | "starting"))
     }
 }
 
