@@ -54,12 +54,13 @@ func furnish(opts options) error {
 	err = mount(
 		point{"", "/", "", syscall.MS_REC | syscall.MS_PRIVATE, ""},
 		point{"proc", "/proc", "proc", quiet | syscall.MS_NODEV, ""},
-		point{"devpts", "/dev/pts", "devpts", quiet, "newinstance,ptmxmode=0666,mode=0620"},
-		point{"/dev/pts/ptmx", "/dev/ptmx", "", syscall.MS_BIND, ""},
 		// The machine's control groups say nothing of one space.
 		point{"tmpfs", "/sys/fs/cgroup", "tmpfs", quiet | syscall.MS_NODEV | syscall.MS_RDONLY, ""},
 	)
 	if err != nil {
+		return err
+	}
+	if err := installDevices(opts.gpus); err != nil {
 		return err
 	}
 	if opts.gpus > 0 {
@@ -74,6 +75,47 @@ func furnish(opts options) error {
 		return err
 	}
 	return mount(point{fmt.Sprintf("/proc/self/fd/%d", home.Fd()), opts.home, "", syscall.MS_BIND, ""})
+}
+
+// installDevices gives the space the devices that a container has, terminals of its own, and a file for each GPU.
+func installDevices(gpus int) error {
+	const pathOnly = 0x200000 // O_PATH
+	devices := []string{"null", "zero", "full", "random", "urandom", "tty"}
+	points := []point{{"tmpfs", "/dev", "tmpfs", syscall.MS_NOSUID, "mode=0755"}}
+	for _, name := range devices {
+		// Reached by its descriptor, once /dev is covered.
+		device, err := syscall.Open("/dev/"+name, pathOnly|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("/dev/%s: %w", name, err)
+		}
+		defer syscall.Close(device)
+		points = append(points, point{fmt.Sprintf("/proc/self/fd/%d", device), "/dev/" + name, "", syscall.MS_BIND, ""})
+	}
+	if err := mount(points[0]); err != nil {
+		return err
+	}
+	for index := 0; index < gpus; index++ {
+		devices = append(devices, fmt.Sprintf("nvidia%d", index))
+	}
+	for _, name := range append(devices, "ptmx") {
+		if err := os.WriteFile("/dev/"+name, nil, 0o666); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{"pts", "shm"} {
+		if err := os.Mkdir("/dev/"+folder, 0o777|os.ModeSticky); err != nil {
+			return err
+		}
+	}
+	for name, target := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
+		if err := os.Symlink("/proc/self/fd"+target, "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	return mount(append(points[1:],
+		point{"devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"},
+		point{"/dev/pts/ptmx", "/dev/ptmx", "", syscall.MS_BIND, ""},
+	)...)
 }
 
 // point is where something is mounted, as mount(2) takes it.
