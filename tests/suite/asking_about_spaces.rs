@@ -26,7 +26,7 @@ fn wish(idle: &str) -> Wish {
 /// Idle after some seconds, and never stopped while a test lasts.
 const SOON_IDLE: &str = "idle_s = 6\ngrace_s = 3600\n";
 
-async fn ask(client: &Client, words: &[&str]) -> Result<Done> {
+pub(crate) async fn ask(client: &Client, words: &[&str]) -> Result<Done> {
     let done = client.ssh(["-l", "spaceport", "gateway"].iter().chain(words)).await?;
     for line in done.text().lines().chain(done.stderr.lines()) {
         let plain = line.is_ascii() && !line.contains('\u{1b}');

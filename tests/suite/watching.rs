@@ -31,7 +31,9 @@ fn thousand(every_s: u32) -> Wish {
         quotas: [("ml.m5.xlarge".to_owned(), 1_000)].into(),
         ..Fixture::bare()
     };
-    Wish { account: Config { fixtures: vec![fixture], ..Config::default() }, ..polling(every_s) }
+    let mut wish = polling(every_s);
+    wish.gateway += "[idle]\nlook_every_s = 2\n";
+    Wish { account: Config { fixtures: vec![fixture], ..Config::default() }, ..wish }
 }
 
 fn calls(world: &World, name: &str) -> Vec<Event> {
@@ -101,6 +103,21 @@ async fn a_thousand_spaces_over_two_replicas_cost_the_documented_calls() -> Resu
     }
     world.expect("SELECT count(*) FROM runs WHERE ended_at IS NULL AND storage_gib = 20", "300").await?;
     world.expect("SELECT count(*) FROM watches", "1").await?;
+    // All that run are judged in one pass. How long that takes is printed: it depends on the machine.
+    world.expect("SELECT count(*) FROM judgements", "300").await?;
+    for gateway in [&world.gateway, &second] {
+        let figure = async |name: &str| -> Result<f64> {
+            let found = metric(gateway, &format!("spaceport_judgement_seconds_{name}")).await?;
+            Ok(found.map_or(Ok(0.0), |found| found.parse())?)
+        };
+        let (sum, count) = (figure("sum").await?, figure("count").await?);
+        if count > 0.0 {
+            println!(
+                "a judgement pass over 300 running spaces: {:.0} ms ({count} passes)",
+                1e3 * sum / count
+            );
+        }
+    }
     second.stop().await?;
     world.end().await
 }

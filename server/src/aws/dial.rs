@@ -14,7 +14,7 @@ use tracing::{debug, info};
 
 use super::Aws;
 use super::clients::DomainClients;
-use super::resume::PersonResumes;
+use super::resume::ActorResumes;
 use super::roles::Purpose;
 use crate::config::domains::StreamSigning;
 use crate::domain::actor::Actor;
@@ -44,7 +44,7 @@ impl Aws {
         let options = options(domain);
         let credentials = self.signer(domain, actor, space, &session_id, &options).await?;
         let resume =
-            PersonResumes { domain: Arc::clone(domain), actor: actor.clone(), arn: space.arn.clone() };
+            ActorResumes { domain: Arc::clone(domain), actor: actor.clone(), arn: space.arn.clone() };
         let signing = options.signing;
         let grant = Grant { session_id, stream_url, token };
         let tracker = &self.inner.tracker;
@@ -77,7 +77,7 @@ impl Aws {
             return Ok(kept);
         }
         debug!(session.id = session_id, "the grant's credentials are gone; minting others for the dial");
-        let role = domain.become_person(actor, &space.arn, Purpose::Open).await.map_err(unreachable)?;
+        let role = domain.become_actor(actor, &space.arn, Purpose::Open).await.map_err(unreachable)?;
         Ok(Some(role.credentials))
     }
 }

@@ -46,21 +46,21 @@ pub(super) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
 }
 
 /// Resumes the streams of one person to one space.
-pub(super) struct PersonResumes {
+pub(super) struct ActorResumes {
     pub(super) domain: Arc<DomainClients>,
     pub(super) actor: Actor,
     pub(super) arn: SpaceArn,
 }
 
 #[async_trait]
-impl Resume for PersonResumes {
+impl Resume for ActorResumes {
     async fn resume(&self, session_id: &str) -> Result<Resumed, ResumeError> {
         let alias = &self.domain.config.alias;
         if self.domain.memory.resume_is_denied() {
             count("denied");
             return Err(ResumeError::Denied);
         }
-        let role = match self.domain.become_person(&self.actor, &self.arn, Purpose::Open).await {
+        let role = match self.domain.become_actor(&self.actor, &self.arn, Purpose::Open).await {
             Ok(role) => role,
             // The role, not the resume: a matter of this person, which is not remembered for the domain.
             Err(AwsError::Role(error)) if !error.is_passing() => {
@@ -131,7 +131,7 @@ struct Problem {
     message: String,
 }
 
-impl PersonResumes {
+impl ActorResumes {
     async fn ask(&self, session_id: &str, credentials: Credentials) -> Result<Resumed, Refusal> {
         let unavailable = |words: String| Refusal::Unavailable(words);
         let url = endpoint(&self.domain.config);

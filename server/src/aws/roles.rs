@@ -1,4 +1,4 @@
-//! Role sessions: a person's 15 minutes for one thing on one space, and the service's own for listing.
+//! Role sessions: an actor's 15 minutes for one thing on one space, and the service's own for listing.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -12,14 +12,14 @@ use super::clients::DomainClients;
 use super::errors::{ASSUME, WEB_IDENTITY, from_sts};
 use super::policy::session_policy;
 use crate::config::domains::RoleCredentials;
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, PROBE, Person};
 use crate::domain::ids::GroupName;
 use crate::domain::ports::AwsError;
 use crate::domain::role::{RoleArn, RoleError};
 use crate::domain::space::SpaceArn;
 
 /// The least that STS gives. A stream outlives the credentials that opened it.
-const PERSON_SECONDS: i32 = 900;
+const SHORTEST_SECONDS: i32 = 900;
 /// The service's own session: renewed before it lapses, and within role chaining's limit.
 const SERVICE_SECONDS: i32 = 3_600;
 /// The name of the service's own session in CloudTrail.
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
     Start,
 }
 
-/// A role session of a person. Lives in memory only, and no longer than what it was minted for.
+/// A role session of an actor. Lives in memory only, and no longer than what it was minted for.
 pub(super) struct RoleSession {
     /// Its credentials.
     pub(super) credentials: Credentials,
@@ -45,65 +45,79 @@ pub(super) struct RoleSession {
 }
 
 impl DomainClients {
-    /// Mints a role session for a person, for one purpose on one space.
-    pub(super) async fn become_person(
+    /// Mints a role session for an actor, for one purpose on one space.
+    pub(super) async fn become_actor(
         &self,
         actor: &Actor,
         arn: &SpaceArn,
         purpose: Purpose,
     ) -> Result<RoleSession, AwsError> {
-        let groups = self.people.groups(actor.user());
+        let policy = session_policy(purpose, arn);
+        let Some(person) = actor.as_person() else {
+            return self.become_probe(policy).await;
+        };
+        let groups = self.people.groups(person.user());
         let chosen = self.config.roles.choose(&groups);
         let chosen = chosen.ok_or_else(|| RoleError::NoneFor(self.config.alias.clone()))?;
         debug!(user.name = %actor, role = %chosen.role, rule = chosen.by.map(GroupName::as_str), "role chosen");
-        let policy = session_policy(purpose, arn);
         match self.config.credentials {
-            RoleCredentials::Own => self.become_in_name(actor, chosen.role, policy).await,
-            RoleCredentials::WebIdentity => self.become_with_token(actor, chosen.role, policy).await,
+            RoleCredentials::Own => self.become_in_name(person, chosen.role, policy).await,
+            RoleCredentials::WebIdentity => self.become_with_token(person, chosen.role, policy).await,
         }
+    }
+
+    /// The probe's own role: with the process's own credentials, since nobody is there to have a token.
+    async fn become_probe(&self, policy: String) -> Result<RoleSession, AwsError> {
+        let role = self.config.probe_role.as_ref();
+        let role = role.ok_or_else(|| RoleError::NoneFor(self.config.alias.clone()))?;
+        self.observed(ASSUME, assume(role, self.named(role, PROBE, policy))).await
     }
 
     /// With the process's own credentials: it says who the person is.
     async fn become_in_name(
         &self,
-        actor: &Actor,
+        person: &Person,
         role: &RoleArn,
         policy: String,
     ) -> Result<RoleSession, AwsError> {
-        let name = actor.source_identity();
         let request = self
-            .sts
+            .named(role, &person.source_identity(), policy)
+            .tags(tag("gw-owner", &tag_value(person.name().as_str(), person))?)
+            .tags(tag("gw-sub", &tag_value(person.subject(), person))?);
+        self.observed(ASSUME, assume(role, request)).await
+    }
+
+    /// A request for a session that CloudTrail shows under a name.
+    fn named(&self, role: &RoleArn, name: &str, policy: String) -> AssumeRoleFluentBuilder {
+        self.sts
             .assume_role()
             .role_arn(role.as_str())
-            .role_session_name(&name)
-            .source_identity(&name)
+            .role_session_name(name)
+            .source_identity(name)
             .policy(policy)
-            .tags(tag("gw-owner", &tag_value(actor.name().as_str(), actor))?)
-            .tags(tag("gw-sub", &tag_value(actor.subject(), actor))?)
-            .duration_seconds(PERSON_SECONDS);
-        self.observed(ASSUME, assume(role, request)).await
+            .duration_seconds(SHORTEST_SECONDS)
     }
 
     /// With the person's ID token: their provider says who they are, tags and source identity included. A token that
     /// STS calls expired, by its own clock, is renewed once.
     async fn become_with_token(
         &self,
-        actor: &Actor,
+        person: &Person,
         role: &RoleArn,
         policy: String,
     ) -> Result<RoleSession, AwsError> {
-        let token = self.people.id_token(actor.user(), None).await.map_err(RoleError::NoToken)?;
-        let first = self.present(actor, role, &policy, &token).await;
+        let token = self.people.id_token(person.user(), None).await.map_err(RoleError::NoToken)?;
+        let first = self.present(person, role, &policy, &token).await;
         if !matches!(first, Err(AwsError::Role(RoleError::TokenExpired(_)))) {
             return first;
         }
-        let token = self.people.id_token(actor.user(), Some(&token)).await.map_err(RoleError::NoToken)?;
-        self.present(actor, role, &policy, &token).await
+        let token = self.people.id_token(person.user(), Some(&token)).await.map_err(RoleError::NoToken)?;
+        self.present(person, role, &policy, &token).await
     }
 
     async fn present(
         &self,
-        actor: &Actor,
+        person: &Person,
         role: &RoleArn,
         policy: &str,
         token: &SecretString,
@@ -112,10 +126,10 @@ impl DomainClients {
             .sts
             .assume_role_with_web_identity()
             .role_arn(role.as_str())
-            .role_session_name(actor.source_identity())
+            .role_session_name(person.source_identity())
             .web_identity_token(token.expose_secret())
             .policy(policy)
-            .duration_seconds(PERSON_SECONDS);
+            .duration_seconds(SHORTEST_SECONDS);
         let call = async {
             let output = request.send().await.map_err(|error| from_sts(WEB_IDENTITY, role, &error))?;
             session_of(output.credentials, output.assumed_role_user).ok_or_else(incomplete)
@@ -152,8 +166,8 @@ fn tag(key: &str, value: &str) -> Result<Tag, AwsError> {
 
 /// A text as the value of a session tag: letters, digits, spaces and `_.:/=+-@`, at most 256 (STS API, `Tag`), and
 /// never the same for two people.
-fn tag_value(text: &str, actor: &Actor) -> String {
-    actor.told_apart(text, |c| c.is_alphanumeric() || " _.:/=+-@".contains(c), 1..=LONGEST_TAG)
+fn tag_value(text: &str, person: &Person) -> String {
+    person.told_apart(text, |c| c.is_alphanumeric() || " _.:/=+-@".contains(c), 1..=LONGEST_TAG)
 }
 
 /// The service's own role in an account, for a client's credentials. The SDK keeps them until they lapse.
@@ -195,7 +209,9 @@ mod tests {
     #[test]
     fn tags_hold_what_sts_takes_and_stay_apart() {
         let mut person = user("anna", &[]);
-        let tag_of = |text: &str, person: &crate::domain::user::User| tag_value(text, &Actor::person(person));
+        let tag_of = |text: &str, person: &crate::domain::user::User| {
+            tag_value(text, Actor::person(person).as_person().unwrap())
+        };
         assert_eq!(tag_of("anna@example.com", &person), "anna@example.com");
         let changed = tag_of("auth0|5f7c8ec7", &person);
         assert!(changed.starts_with("auth0_5f7c8ec7-"), "{changed}");

@@ -57,6 +57,10 @@ impl SpaceControl for Aws {
         }
     }
 
+    fn may_probe(&self, domain: &DomainAlias) -> bool {
+        self.domain(domain).is_ok_and(|domain| domain.config.probe_role.is_some())
+    }
+
     async fn space_tags(&self, space: &Space) -> Result<Tags, AwsError> {
         self.domain_of(space)?.tags(&space.arn).await
     }
@@ -192,7 +196,7 @@ impl SpaceControl for Aws {
 
     async fn start_session(&self, actor: &Actor, space: &Space) -> Result<SessionGrant, AwsError> {
         let domain = self.domain_of(space)?;
-        let role = domain.become_person(actor, &space.arn, Purpose::Open).await?;
+        let role = domain.become_actor(actor, &space.arn, Purpose::Open).await?;
         let client = domain.sagemaker_as(role.credentials.clone(), Repeat::No);
         let request = client.start_session().resource_identifier(space.arn.to_string());
         let call = async { request.send().await.map_err(|e| from_sagemaker("sagemaker:StartSession", &e)) };
@@ -206,7 +210,7 @@ impl SpaceControl for Aws {
 impl DomainClients {
     /// SageMaker as a person who may start, change and stop this space.
     async fn to_start(&self, actor: &Actor, space: &Space, repeat: Repeat) -> Result<Client, AwsError> {
-        let role = self.become_person(actor, &space.arn, Purpose::Start).await?;
+        let role = self.become_actor(actor, &space.arn, Purpose::Start).await?;
         Ok(self.sagemaker_as(role.credentials, repeat))
     }
 

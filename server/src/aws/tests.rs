@@ -22,7 +22,7 @@ use self::roles::Logins;
 use self::stub::{Call, Stub};
 use super::Aws;
 use super::listing::arn_of;
-use super::resume::PersonResumes;
+use super::resume::ActorResumes;
 use crate::config::domains::{CallRate, Domain, Endpoints, RoleCredentials, StreamSigning, Upload};
 use crate::domain::actor::Actor;
 use crate::domain::ports::{AwsError, Clock, Dial, DialError, SessionGrant, SpaceControl, UserCredentials};
@@ -67,6 +67,7 @@ fn domain(stub: &Stub) -> Domain {
         roles: PersonRoles { rules: Vec::new(), otherwise: Some(role("spaceport-user")) },
         credentials: RoleCredentials::Own,
         service_role: None,
+        probe_role: None,
         endpoints: Endpoints {
             sagemaker: endpoint.clone(),
             sts: endpoint.clone(),
@@ -274,7 +275,7 @@ async fn a_denied_resume_is_believed_for_a_day() {
     let aws = aws_with(domain(&stub), Arc::clone(&clock));
     let clients = Arc::clone(aws.domain(&"main".parse().unwrap()).unwrap());
     let arn = arn_of(&clients.config, "graphs".parse().unwrap());
-    let resumes = PersonResumes { domain: clients, actor: anna(), arn };
+    let resumes = ActorResumes { domain: clients, actor: anna(), arn };
 
     assert_eq!(resumes.resume("s-1").await.unwrap_err(), ResumeError::Denied);
     assert_eq!(resumes.resume("s-2").await.unwrap_err(), ResumeError::Denied);

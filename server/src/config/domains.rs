@@ -38,6 +38,8 @@ pub struct Domain {
     pub credentials: RoleCredentials,
     /// The role that the process takes on for listing; without one it lists as itself.
     pub service_role: Option<RoleArn>,
+    /// The role by which the gateway looks inside spaces that nobody is connected to; without one it does not.
+    pub probe_role: Option<RoleArn>,
     /// Where to send calls instead of AWS's own addresses.
     pub endpoints: Endpoints,
     /// Hosts that streams may lead to, beside Session Manager's of the region.
@@ -271,6 +273,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
     let roles = read_roles(&mut section, (account.as_ref(), partition), providers);
     let credentials = read_credentials(&mut section, providers);
     let service_role = section.parsed("service_role", ROLE);
+    let probe_role = section.parsed("probe_role", ROLE);
     let endpoints = Endpoints::read(section.section("endpoints")).or(&defaults.endpoints);
     let mut stream_hosts = stream_hosts(&mut section);
     stream_hosts.extend(defaults.stream_hosts.iter().cloned());
@@ -282,6 +285,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
     let read_tags = section.flag("read_tags", false);
     let cost = read_terms(section.section("cost"));
     belongs(&section, "service_role", service_role.as_ref(), (account.as_ref(), partition));
+    belongs(&section, "probe_role", probe_role.as_ref(), (account.as_ref(), partition));
     section.finish();
     Some(Domain {
         alias: alias?,
@@ -292,6 +296,7 @@ fn read_one(mut section: Section<'_>, defaults: &Defaults, providers: &[Provider
         roles: roles?,
         credentials,
         service_role,
+        probe_role,
         endpoints,
         stream_hosts,
         stream_signing,

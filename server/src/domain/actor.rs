@@ -5,9 +5,22 @@ use std::ops::RangeInclusive;
 
 use super::ids::{UserId, UserName};
 
-/// The person behind a role session. The probe of a later release becomes a second way to make one.
+/// The name under which the gateway looks into spaces by itself. No person ever has it in CloudTrail.
+pub const PROBE: &str = "spaceport-probe";
+
+/// Who is behind a role session: a person, or the probe, by which the gateway looks into spaces itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Actor {
+pub struct Actor(Who);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Person(Person),
+    Probe,
+}
+
+/// A person, as they act.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Person {
     user: UserId,
     name: UserName,
     subject: String,
@@ -17,9 +30,38 @@ impl Actor {
     /// The actor for a person.
     #[must_use]
     pub fn person(user: &super::user::User) -> Self {
-        Self { user: user.id, name: user.name.clone(), subject: user.subject.clone() }
+        Self(Who::Person(Person { user: user.id, name: user.name.clone(), subject: user.subject.clone() }))
     }
 
+    /// The actor for a look into a space that nobody asked for.
+    #[must_use]
+    pub const fn probe() -> Self {
+        Self(Who::Probe)
+    }
+
+    /// The person, if it is one.
+    #[must_use]
+    pub const fn as_person(&self) -> Option<&Person> {
+        match &self.0 {
+            Who::Person(person) => Some(person),
+            Who::Probe => None,
+        }
+    }
+
+    /// The name that people read.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.as_person().map_or(PROBE, |person| person.name.as_str())
+    }
+
+    /// `RoleSessionName` and `SourceIdentity`: `[\w+=,.@-]{2,64}` (STS AssumeRole), never the same for two actors.
+    #[must_use]
+    pub fn source_identity(&self) -> String {
+        self.as_person().map_or_else(|| PROBE.to_owned(), Person::source_identity)
+    }
+}
+
+impl Person {
     /// The user's row.
     #[must_use]
     pub const fn user(&self) -> UserId {
@@ -38,9 +80,7 @@ impl Actor {
         &self.name
     }
 
-    /// `RoleSessionName` and `SourceIdentity`: `[\w+=,.@-]{2,64}` (STS AssumeRole), never the same for two people.
-    ///
-    /// A name that had to be cut or changed carries the whole id of the user's row.
+    /// As [`Actor::source_identity`]. A name that had to be cut or changed carries the whole id of the user's row.
     #[must_use]
     pub fn source_identity(&self) -> String {
         let keep = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
@@ -48,12 +88,14 @@ impl Actor {
     }
 
     /// A text within what AWS takes: these characters, so many of them. Two different texts of two people never come
-    /// out the same: what had to be changed ends in the user's id, and so does what could be mistaken for that.
+    /// out the same: what had to be changed ends in the user's id, and so does what could be mistaken for that or for
+    /// the probe.
     #[must_use]
     pub fn told_apart(&self, text: &str, keep: fn(char) -> bool, length: RangeInclusive<usize>) -> String {
         let clean: String = text.chars().map(|c| if keep(c) { c } else { '_' }).collect();
         let reserved = clean.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
-        if clean == text && length.contains(&clean.chars().count()) && !reserved && !ends_in_an_id(text) {
+        let mistaken = ends_in_an_id(text) || text.eq_ignore_ascii_case(PROBE);
+        if clean == text && length.contains(&clean.chars().count()) && !reserved && !mistaken {
             return clean;
         }
         let id = self.user.uuid().simple().to_string();
@@ -72,7 +114,7 @@ fn ends_in_an_id(text: &str) -> bool {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name.fmt(f)
+        f.write_str(self.name())
     }
 }
 
@@ -86,8 +128,8 @@ mod tests {
 
     const IDS: [u128; 3] = [1, 2, u128::MAX];
 
-    fn actor(id: u128, name: &str, subject: &str) -> Actor {
-        Actor {
+    fn actor(id: u128, name: &str, subject: &str) -> Person {
+        Person {
             user: UserId::from(Uuid::from_u128(id)),
             name: name.parse().unwrap(),
             subject: subject.to_owned(),
@@ -167,6 +209,18 @@ mod tests {
     #[test]
     fn address_that_fits_is_the_source_identity_as_it_is() {
         assert_eq!(Actor::person(&user("alice@example.com", &[])).source_identity(), "alice@example.com");
+    }
+
+    #[test]
+    fn no_person_is_taken_for_the_probe() {
+        assert_eq!(Actor::probe().source_identity(), "spaceport-probe");
+        for name in ["spaceport-probe", "Spaceport-Probe"] {
+            let identity = Actor::person(&user(name, &[])).source_identity();
+            assert!(
+                identity.starts_with(&format!("{name}-")) && identity.len() == name.len() + 33,
+                "{identity}"
+            );
+        }
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub trait SpaceControl: Send + Sync + 'static {
         domain: &DomainAlias,
         profile: &UserProfileName,
     ) -> Result<Option<String>, AwsError>;
+    /// Whether the gateway has a role of its own by which to look inside the domain's spaces.
+    fn may_probe(&self, domain: &DomainAlias) -> bool;
     /// The AWS tags of a space, as the service role.
     async fn space_tags(&self, space: &Space) -> Result<Tags, AwsError>;
     /// What a start depends on, as the actor.
@@ -169,8 +171,6 @@ pub trait PriceLists: Send + Sync + 'static {
 pub trait Eyes: Send + Sync + 'static {
     /// What is going on inside a run's space now. Takes no longer than ten seconds.
     async fn look_inside(&self, run: &OpenRun) -> Result<Inside, NoLook>;
-    /// A person is at work there by way of the gateway: Studio's own idle shutdown is to know.
-    async fn person_at_work(&self, run: &OpenRun);
 }
 
 /// What people are told about a run of a space.

@@ -98,17 +98,17 @@ pub struct SessionStart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// A link was opened to a space for a user.
+    /// A link was opened to a space.
     LinkOpened {
         /// The link.
         link: Uuid,
         /// The replica.
         replica: Uuid,
-        /// The user.
-        user: Uuid,
+        /// The user; nothing for a look inside.
+        user: Option<Uuid>,
         /// The space.
         space: Uuid,
-        /// `interactive`, `bulk` or `private`.
+        /// `interactive`, `bulk`, `private` or `probe`.
         purpose: String,
         /// When.
         at: OffsetDateTime,
@@ -128,8 +128,8 @@ pub enum Change {
         stream: Uuid,
         /// The replica.
         replica: Uuid,
-        /// The user it acts for.
-        user: Uuid,
+        /// The user it acts for; nothing for a look inside.
+        user: Option<Uuid>,
         /// The space.
         space: Uuid,
         /// The link it carries; nothing for a jump.

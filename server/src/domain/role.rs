@@ -115,8 +115,8 @@ impl PersonRoles {
 /// Why there is no role session. `Display` is for logs; terminals have their own words for each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
-    /// No rule of the domain matches the person, and it has no other role.
-    #[error("none of the roles of domain {0} is for the person")]
+    /// No rule of the domain matches the person, and it has no other role; or it has none for the probe.
+    #[error("none of the roles of domain {0} is for the actor")]
     NoneFor(DomainAlias),
     /// The person has no ID token to become the role with.
     #[error("no ID token of the person: {0}")]

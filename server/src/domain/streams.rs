@@ -6,6 +6,36 @@ use std::fmt;
 pub const STREAMS_PER_SPACE: usize = 10;
 /// How many of them only the owner may take.
 pub const KEPT_FOR_OWNER: usize = 1;
+/// How many of them only people may take.
+pub const KEPT_FOR_PEOPLE: usize = 3;
+
+/// Who asks for a stream to a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// Its owner.
+    Owner,
+    /// Another person.
+    Person,
+    /// The gateway, to look inside.
+    Probe,
+}
+
+impl Seat {
+    /// A person's.
+    #[must_use]
+    pub const fn of(owner: bool) -> Self {
+        if owner { Self::Owner } else { Self::Person }
+    }
+
+    /// How many streams there may be before theirs is one too many.
+    const fn limit(self) -> usize {
+        match self {
+            Self::Owner => STREAMS_PER_SPACE,
+            Self::Person => STREAMS_PER_SPACE - KEPT_FOR_OWNER,
+            Self::Probe => STREAMS_PER_SPACE - KEPT_FOR_PEOPLE,
+        }
+    }
+}
 
 /// What is known of a space's streams over all replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,10 +57,12 @@ impl StreamUse {
     ///
     /// # Errors
     /// When the budget is spent.
-    pub fn admit(&self, owner: bool) -> Result<(), NoFreeStream> {
+    pub fn admit(&self, seat: Seat) -> Result<(), NoFreeStream> {
         let live: usize = self.live.iter().map(|(_, n)| n).sum();
-        let limit = if owner { STREAMS_PER_SPACE } else { STREAMS_PER_SPACE - KEPT_FOR_OWNER };
-        if live < limit { Ok(()) } else { Err(NoFreeStream { used: self.clone(), by_aws: false, owner }) }
+        if live < seat.limit() {
+            return Ok(());
+        }
+        Err(NoFreeStream { used: self.clone(), by_aws: false, seat })
     }
 }
 
@@ -41,8 +73,8 @@ pub struct NoFreeStream {
     pub used: StreamUse,
     /// Whether AWS said so: then what is not ours is foreign.
     pub by_aws: bool,
-    /// Whether the owner asked.
-    pub owner: bool,
+    /// Who asked.
+    pub seat: Seat,
 }
 
 impl fmt::Display for NoFreeStream {
@@ -60,10 +92,11 @@ impl fmt::Display for NoFreeStream {
         if self.by_aws && foreign > 0 {
             write!(f, " {foreign} were opened without this gateway.")?;
         }
-        if !self.by_aws && !self.owner {
-            f.write_str(" The last is kept for the owner.")?;
+        match self.seat {
+            Seat::Person if !self.by_aws => f.write_str(" The last is kept for the owner."),
+            Seat::Probe if !self.by_aws => f.write_str(" The last three are kept for people."),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -78,20 +111,29 @@ mod tests {
     #[test]
     fn last_stream_is_kept_for_the_owner() {
         let nine = used(&[("alice", 4), ("bo", 3), ("dana", 2)], 0);
-        assert!(nine.admit(true).is_ok());
-        let refused = nine.admit(false).unwrap_err();
+        assert!(nine.admit(Seat::Owner).is_ok());
+        let refused = nine.admit(Seat::Person).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "AWS allows 10 to a space. In use by alice 4, bo 3, dana 2. The last is kept for the owner."
         );
-        assert!(used(&[("alice", 10)], 0).admit(true).is_err());
+        assert!(used(&[("alice", 10)], 0).admit(Seat::Owner).is_err());
+    }
+
+    #[test]
+    fn looks_leave_the_last_three_to_people() {
+        assert!(used(&[("alice", 6)], 4).admit(Seat::Probe).is_ok());
+        assert_eq!(
+            used(&[("alice", 7)], 0).admit(Seat::Probe).unwrap_err().to_string(),
+            "AWS allows 10 to a space. In use by alice 7. The last three are kept for people."
+        );
     }
 
     #[test]
     fn doubtful_streams_refuse_nobody_until_aws_does() {
         let doubtful = used(&[("alice", 2)], 8);
-        assert!(doubtful.admit(false).is_ok());
-        let refused = NoFreeStream { used: used(&[("alice", 2)], 5), by_aws: true, owner: false };
+        assert!(doubtful.admit(Seat::Person).is_ok());
+        let refused = NoFreeStream { used: used(&[("alice", 2)], 5), by_aws: true, seat: Seat::Person };
         assert_eq!(
             refused.to_string(),
             "AWS allows 10 to a space. In use by alice 2. 5 may be left from a gateway that died. \

@@ -25,6 +25,10 @@ use crate::store::signs::NewSign;
 const TICK: Duration = Duration::from_secs(1);
 /// A sign that goes on is written so often. The first after a pause is written at the next tick.
 const WRITE_EVERY: time::Duration = time::Duration::seconds(10);
+/// How often Studio's own idle shutdown is told of a person who goes on working, as AWS's toolkit does.
+const TELL_EVERY: time::Duration = time::Duration::seconds(60);
+/// A person whose last sign is younger is at work now.
+const AT_WORK: time::Duration = time::Duration::seconds(3);
 /// What was learnt of an editor is kept for so long after the last session.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
@@ -67,6 +71,8 @@ struct Memory {
     track: Arc<Track>,
     heartbeats: [Heartbeat; 2],
     written_ms: [i64; 5],
+    /// When Studio's own idle shutdown was told last.
+    told_ms: i64,
     used: Duration,
 }
 
@@ -177,6 +183,25 @@ impl Activity {
         news
     }
 
+    /// Who is at work just now, where. Each is named once in [`TELL_EVERY`], for as long as they go on.
+    fn at_work(&self) -> Vec<(SpaceId, UserId)> {
+        let now_ms = millis(self.clock.now());
+        let within =
+            |at_ms: i64, span: time::Duration| i128::from((now_ms - at_ms).abs()) < span.whole_milliseconds();
+        let mut found = Vec::new();
+        for (&whose, memory) in &mut *lock(&self.all) {
+            let at_work = SIGNS
+                .iter()
+                .zip(&memory.track.at_ms)
+                .any(|(sign, at)| sign.from_outside() && within(at.load(Ordering::Relaxed), AT_WORK));
+            if at_work && !within(memory.told_ms, TELL_EVERY) {
+                memory.told_ms = now_ms;
+                found.push(whose);
+            }
+        }
+        found
+    }
+
     fn written(&self, news: &[NewSign]) {
         let mut all = lock(&self.all);
         for new in news {
@@ -207,6 +232,10 @@ impl Gateway {
             if clock.elapsed().saturating_sub(window) >= activity.window {
                 window = clock.elapsed();
                 activity.window();
+            }
+            for (space, user) in activity.at_work() {
+                let gateway = self.clone();
+                self.inner.tracker.spawn(async move { gateway.still_here(space, user).await });
             }
             let done = self.write_signs(self.inner.stop.is_cancelled()).await;
             if let (Err(error), true) = (&done, well) {
@@ -264,6 +293,30 @@ mod tests {
         assert_eq!(written(&activity), [Sign::Keys], "the last one is not forgotten");
         clock.sleep(Duration::from_secs(60)).await;
         assert_eq!(written(&activity), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn studio_is_told_once_a_minute_while_a_person_works_and_never_otherwise() {
+        let (activity, track, clock) = scene();
+        let keys = track.opened(ChannelKind::Shell, true, clock.now());
+        let forward = track.opened(ChannelKind::Forward, false, clock.now());
+        let mut told = Vec::new();
+        for second in 0..400 {
+            // They type for three minutes; what runs in their terminal goes on by itself, and so does their editor.
+            if second < 180 {
+                track.sent(&keys, 1, clock.now());
+            }
+            track.received(&keys, 100, clock.now());
+            track.sent(&forward, 300, clock.now());
+            if second % 10 == 9 {
+                activity.window();
+            }
+            told.extend(activity.at_work().iter().map(|_| second));
+            clock.sleep(TICK).await;
+        }
+        assert_eq!(told, [0, 60, 120, 180]);
+        track.sent(&keys, 1, clock.now());
+        assert_eq!(activity.at_work().len(), 1, "the first key after a pause");
     }
 
     #[tokio::test(start_paused = true)]

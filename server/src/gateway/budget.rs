@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use super::lock::lock;
-use crate::domain::ids::{SpaceId, StreamId, UserName};
-use crate::domain::streams::{NoFreeStream, StreamUse};
+use crate::domain::ids::{SpaceId, StreamId};
+use crate::domain::streams::{NoFreeStream, Seat, StreamUse};
 
 /// This replica's streams, per space.
 #[derive(Clone, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Budget {
 }
 
 struct Taken {
-    user: UserName,
+    user: String,
     on_record: bool,
 }
 
@@ -34,14 +34,13 @@ impl Budget {
         &self,
         space: SpaceId,
         stream: StreamId,
-        user: &UserName,
-        owner: bool,
+        (user, seat): (&str, Seat),
         recorded: Option<StreamUse>,
     ) -> Result<(Place, StreamUse), NoFreeStream> {
         let mut own = lock(&self.own);
         let used = counted(own.get(&space), recorded);
-        used.admit(owner)?;
-        own.entry(space).or_default().insert(stream, Taken { user: user.clone(), on_record: false });
+        used.admit(seat)?;
+        own.entry(space).or_default().insert(stream, Taken { user: user.to_owned(), on_record: false });
         drop(own);
         Ok((Place { budget: self.clone(), space, stream }, used))
     }
@@ -54,7 +53,7 @@ fn counted(own: Option<&HashMap<StreamId, Taken>>, recorded: Option<StreamUse>) 
     let mut live: BTreeMap<String, usize> = live.into_iter().collect();
     for taken in own.into_iter().flat_map(HashMap::values) {
         if without_record || !taken.on_record {
-            *live.entry(taken.user.to_string()).or_default() += 1;
+            *live.entry(taken.user.clone()).or_default() += 1;
         }
     }
     StreamUse { live: live.into_iter().collect(), doubtful }
@@ -88,8 +87,8 @@ mod tests {
 
     fn take(budget: &Budget, space: SpaceId, owner: bool, live: usize) -> Result<Place, NoFreeStream> {
         let recorded = StreamUse { live: vec![("bo".to_owned(), live)], doubtful: 0 };
-        let user = "alice".parse().unwrap();
-        budget.take(space, StreamId::generate(), &user, owner, Some(recorded)).map(|(place, _)| place)
+        let who = ("alice", Seat::of(owner));
+        budget.take(space, StreamId::generate(), who, Some(recorded)).map(|(place, _)| place)
     }
 
     #[test]
@@ -117,14 +116,14 @@ mod tests {
     #[test]
     fn without_postgres_our_own_streams_are_counted() {
         let (budget, space) = (Budget::default(), SpaceId::generate());
-        let user = "alice".parse().unwrap();
+        let alice = ("alice", Seat::Person);
         let mut places = Vec::new();
         for _ in 0..9 {
-            let (place, _) = budget.take(space, StreamId::generate(), &user, false, None).unwrap();
+            let (place, _) = budget.take(space, StreamId::generate(), alice, None).unwrap();
             place.on_record();
             places.push(place);
         }
-        assert!(budget.take(space, StreamId::generate(), &user, false, None).is_err());
-        assert!(budget.take(SpaceId::generate(), StreamId::generate(), &user, false, None).is_ok());
+        assert!(budget.take(space, StreamId::generate(), alice, None).is_err());
+        assert!(budget.take(SpaceId::generate(), StreamId::generate(), alice, None).is_ok());
     }
 }

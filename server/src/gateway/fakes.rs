@@ -222,6 +222,9 @@ impl SpaceControl for Studio {
         self.call("profile", None)?;
         Ok(Some(profile.to_string()))
     }
+    fn may_probe(&self, _domain: &DomainAlias) -> bool {
+        false
+    }
     async fn space_tags(&self, _space: &Space) -> Result<Tags, AwsError> {
         self.call("tags", None)?;
         Ok(Tags::new())

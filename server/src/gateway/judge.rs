@@ -41,7 +41,7 @@ impl Gateway {
         let lost = end_denied(&inner.sessions.all(), &inner.standing, newest);
         inner
             .links
-            .close_denied(|key, space| inner.standing.still(key.user, &newest(space), Action::Open).is_ok());
+            .close_denied(|user, space| inner.standing.still(user, &newest(space), Action::Open).is_ok());
         for (live, because) in lost {
             inner.audit_lost_right(&live, live.action(), &because).await;
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,18 @@ use super::lock::lock;
 use super::pool::{Boarding, LinkKey, Pool, Ride, Role, Terms};
 use super::reach::{Reach, Visitor};
 use super::sessions::Sessions;
-use super::streams::{Ended, ForLink};
+use super::streams::{Ended, ForLink, Stream};
 use super::want::Starts;
+use crate::domain::actor::{Actor, PROBE};
+use crate::domain::audit::AuditEvent;
 use crate::domain::ending::{EndReason, StreamEnd};
-use crate::domain::ids::{LinkId, StreamId};
+use crate::domain::ids::{LinkId, SessionId, SpaceId, StreamId, UserId};
 use crate::domain::ports::Clock;
 use crate::domain::record::Change;
+use crate::domain::run::OpenRun;
 use crate::domain::space::{AppStatus, Space};
 use crate::domain::start::StartStep;
+use crate::domain::streams::Seat;
 use crate::telemetry::metrics as names;
 
 /// Channels that one link carries at a time. An editor's `-D` opens some dozens; this is far more, and still few
@@ -82,6 +87,40 @@ pub(super) struct Wanted<'a> {
     pub(super) until: &'a CancellationToken,
 }
 
+/// Who opens a link.
+enum By {
+    Person(Visitor, Starts),
+    /// Only to an app that runs: the one that was created then.
+    Probe(OffsetDateTime),
+}
+
+/// A way to look inside a space.
+pub(super) enum Sight {
+    /// A person's link, whose uses are not ours to count.
+    Shared(Arc<OpenLink>),
+    /// The probe's own.
+    Own(LinkRide),
+}
+
+/// Why there is no way to look inside a space.
+pub(super) enum NoSight {
+    /// The domain has no role for it, and nobody has a link open here.
+    NotSetUp,
+    /// The probe's own link could not be opened.
+    Failed(OpenError),
+    /// It was lost at once.
+    Lost,
+}
+
+impl Sight {
+    pub(super) fn link(&self) -> &Link {
+        match self {
+            Self::Shared(open) => &open.link,
+            Self::Own(ride) => &ride.thing().link,
+        }
+    }
+}
+
 impl Links {
     pub(super) fn new(
         reach: Reach,
@@ -116,20 +155,16 @@ impl Links {
     /// A hold on a link, opened if there is none.
     pub(super) async fn ride(&self, wanted: &Wanted<'_>, report: &Report) -> Result<LinkRide, OpenError> {
         let Wanted { visitor, space, role, starts, .. } = *wanted;
-        let key = LinkKey { user: visitor.user.id, space: space.id, role };
+        let key = LinkKey { user: Some(visitor.user.id), space: space.id, role };
+        let until = || matches!(role, Role::Private(_)).then(|| wanted.until.clone());
         for _ in 0..ATTEMPTS {
             match self.pool.board(&key, visitor.session) {
                 Boarding::Aboard(ride) => return Ok(ride),
                 Boarding::Full => return Err(OpenError::RefusedBySpace(too_many())),
                 Boarding::Nothing => {}
             }
-            let opening = self.clone().open(
-                key.clone(),
-                visitor.clone(),
-                space.clone(),
-                starts,
-                matches!(role, Role::Private(_)).then(|| wanted.until.clone()),
-            );
+            let by = By::Person(visitor.clone(), starts);
+            let opening = self.clone().open(key.clone(), by, space.clone(), until());
             let (flight, mine) = self.openings.join(&key, &self.tracker, opening);
             match flight.landed(report).await {
                 Some(Ok(())) => {}
@@ -143,10 +178,56 @@ impl Links {
         Err(OpenError::SpaceSsh("the link was lost as soon as it was open".to_owned()))
     }
 
+    /// A way to look inside a run's space. One that is open anyway costs nothing: the probe's own, or the one of a
+    /// person's terminals; it is not kept open by being looked through. Otherwise the probe's own is opened, if it has
+    /// a role; if not, a person's link for bulk is left, where a download may be in the way.
+    pub(super) async fn sight(&self, run: &OpenRun) -> Result<Sight, NoSight> {
+        let (space, rider) = (&run.space, SessionId::generate());
+        let key = LinkKey { user: None, space: space.id, role: Role::Probe };
+        if let Boarding::Aboard(ride) = self.pool.board(&key, rider) {
+            return Ok(Sight::Own(ride));
+        }
+        if let Some(open) = self.shared(run, Role::Interactive) {
+            return Ok(Sight::Shared(open));
+        }
+        if !self.reach.control.may_probe(&space.domain) {
+            return self.shared(run, Role::Bulk).map(Sight::Shared).ok_or(NoSight::NotSetUp);
+        }
+        let opening = self.clone().open(key.clone(), By::Probe(run.app_created_at), space.clone(), None);
+        let (flight, _) = self.openings.join(&key, &self.tracker, opening);
+        match flight.landed(&unwatched()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(NoSight::Failed(error)),
+            None => return Err(NoSight::Lost),
+        }
+        match self.pool.board(&key, rider) {
+            Boarding::Aboard(ride) => Ok(Sight::Own(ride)),
+            Boarding::Full | Boarding::Nothing => Err(NoSight::Lost),
+        }
+    }
+
+    /// Somebody's link of this role to a run.
+    fn shared(&self, run: &OpenRun, role: Role) -> Option<Arc<OpenLink>> {
+        let leads_there = |open: &OpenLink| open.run.is_none_or(|created| created == run.app_created_at);
+        let mut things = self.pool.things().into_iter();
+        things
+            .find(|(key, open)| key.space == run.space.id && key.role == role && leads_there(open))
+            .map(|(_, open)| open)
+    }
+
+    /// A person's own link to a space that others may use too, if one is open.
+    pub(super) fn of_person(&self, user: UserId, space: SpaceId) -> Option<Link> {
+        let mut things = self.pool.things().into_iter();
+        let usable = |role| matches!(role, Role::Interactive | Role::Bulk);
+        things
+            .find(|(key, _)| key.user == Some(user) && key.space == space && usable(key.role))
+            .map(|(_, open)| open.link.clone())
+    }
+
     /// Closes the links whose user lost the right to them, idle or not.
-    pub(super) fn close_denied(&self, still: impl Fn(&LinkKey, &Space) -> bool) {
+    pub(super) fn close_denied(&self, still: impl Fn(UserId, &Space) -> bool) {
         for (key, open) in self.pool.things() {
-            if !still(&key, &open.space) {
+            if key.user.is_some_and(|user| !still(user, &open.space)) {
                 self.pool.take_out(&key, &open);
                 open.close_because("no longer allowed");
             }
@@ -168,9 +249,8 @@ impl Links {
     fn open(
         self,
         key: LinkKey,
-        visitor: Visitor,
+        by: By,
         space: Space,
-        starts: Starts,
         until: Option<CancellationToken>,
     ) -> impl FnOnce(Report) -> futures_util::future::BoxFuture<'static, Result<(), OpenError>> {
         move |report| {
@@ -181,7 +261,7 @@ impl Links {
                 }
                 let id = LinkId::generate();
                 let row = ForLink { id, purpose: key.role.as_str() };
-                let (stream, run) = self.reach.stream(&visitor, &space, Some(row), starts, &report).await?;
+                let (stream, run) = self.stream(by, &space, row, &report).await?;
                 let (stream_id, ended) = (stream.id, stream.ended);
                 let connect = Link::connect(stream.bytes, self.options.clone(), &self.tracker);
                 let connected = within(&*self.clock, CONNECT_LIMIT, connect).await;
@@ -204,6 +284,26 @@ impl Links {
                 self.tracker.clone().spawn(self.keep(open, ended, until));
                 Ok(())
             })
+        }
+    }
+
+    async fn stream(
+        &self,
+        by: By,
+        space: &Space,
+        row: ForLink,
+        report: &Report,
+    ) -> Result<(Stream, Option<OffsetDateTime>), OpenError> {
+        match by {
+            By::Person(visitor, starts) => {
+                self.reach.stream(&visitor, space, Some(row), starts, report).await
+            }
+            By::Probe(run) => {
+                let as_probe = (&Actor::probe(), Seat::Probe);
+                let stream = self.reach.streams.open(as_probe, space, Some(row), None, report).await?;
+                self.journal.audit(looked_into(space, stream.id)).await;
+                Ok((stream, Some(run)))
+            }
         }
     }
 
@@ -269,6 +369,20 @@ impl Reach {
             app.status == AppStatus::InService && same_run
         });
         if still_there { EndReason::StreamLost(end) } else { EndReason::SpaceStopped }
+    }
+}
+
+/// That the gateway opened a space by itself.
+fn looked_into(space: &Space, stream: StreamId) -> AuditEvent {
+    AuditEvent {
+        actor: None,
+        actor_name: PROBE.to_owned(),
+        space: Some(space.id),
+        session: None,
+        connection: None,
+        kind: "probe.opened",
+        allowed: None,
+        detail: json!({ "stream": stream.to_string() }),
     }
 }
 

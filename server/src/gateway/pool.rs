@@ -16,7 +16,8 @@ use crate::domain::ports::Clock;
 /// Whose link it is, to where, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct LinkKey {
-    pub(super) user: UserId,
+    /// Nobody's is the probe's.
+    pub(super) user: Option<UserId>,
     pub(super) space: SpaceId,
     pub(super) role: Role,
 }
@@ -30,6 +31,8 @@ pub(super) enum Role {
     Bulk,
     /// One session alone: what the space opens on it, the person's agent above all, must reach no other laptop.
     Private(SessionId),
+    /// A look inside that nobody asked for.
+    Probe,
 }
 
 impl Role {
@@ -39,6 +42,7 @@ impl Role {
             Self::Interactive => "interactive",
             Self::Bulk => "bulk",
             Self::Private(_) => "private",
+            Self::Probe => "probe",
         }
     }
 }
@@ -216,7 +220,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        let (user, space) = (UserId::generate(), SpaceId::generate());
+        let (user, space) = (Some(UserId::generate()), SpaceId::generate());
         let key = |role| LinkKey { user, space, role };
         Keys { key: key(Role::Interactive), other: key(Role::Bulk) }
     }

@@ -19,6 +19,7 @@ use crate::domain::ids::{ConnectionId, SessionId};
 use crate::domain::ports::{AwsError, Clock, DialError, SpaceControl};
 use crate::domain::space::{AppStatus, Space, SpaceState};
 use crate::domain::start::{StartProblem, StartSettings, problems};
+use crate::domain::streams::Seat;
 use crate::domain::user::User;
 
 /// An app may take this long to come into service after AWS created it, and is registering for a while after that.
@@ -91,7 +92,8 @@ impl Reach {
     ) -> Result<Stream, OpenError> {
         let register = self.starter.limits.register_timeout;
         let registering_until = registering_until(up, register, self.clock.now(), self.clock.elapsed());
-        self.streams.open(&visitor.user, space, link, registering_until, report).await
+        let (actor, seat) = (Actor::person(&visitor.user), Seat::of(visitor.user.owns(space)));
+        self.streams.open((&actor, seat), space, link, registering_until, report).await
     }
 
     /// A space that is not listed as up: started if the person wants and may, and otherwise looked at.

@@ -20,8 +20,7 @@ use crate::domain::ports::{AwsError, ByteStream, Clock, Dial, DialError, Session
 use crate::domain::record::Change;
 use crate::domain::space::{Space, SpaceState};
 use crate::domain::start::StartStep;
-use crate::domain::streams::{NoFreeStream, STREAMS_PER_SPACE, StreamUse};
-use crate::domain::user::User;
+use crate::domain::streams::{NoFreeStream, STREAMS_PER_SPACE, Seat, StreamUse};
 use crate::store::Store;
 use crate::telemetry::metrics as names;
 use tokio_util::task::TaskTracker;
@@ -65,10 +64,10 @@ pub(super) struct ForLink {
 }
 
 impl Streams {
-    /// Opens a stream as the user. `registering_until`: see [`Tries::new`].
+    /// Opens a stream as the actor. `registering_until`: see [`Tries::new`].
     pub(super) async fn open(
         &self,
-        user: &User,
+        (actor, seat): (&Actor, Seat),
         space: &Space,
         link: Option<ForLink>,
         registering_until: Option<Duration>,
@@ -76,21 +75,19 @@ impl Streams {
     ) -> Result<Stream, OpenError> {
         let begun = self.clock.elapsed();
         let id = StreamId::generate();
-        let owner = user.owns(space);
         let recorded = self.recorded(space.id).await;
-        let (place, used) =
-            (self.budget.take(space.id, id, &user.name, owner, recorded)).map_err(OpenError::NoFreeStream)?;
-        let actor = Actor::person(user);
-        let grant = self.start_session(&actor, space, registering_until, report).await;
+        let (place, used) = (self.budget.take(space.id, id, (actor.name(), seat), recorded))
+            .map_err(OpenError::NoFreeStream)?;
+        let grant = self.start_session(actor, space, registering_until, report).await;
         let grant = grant.map_err(|error| match error {
             AwsError::LimitExceeded(_) => {
-                OpenError::NoFreeStream(NoFreeStream { used: used.clone(), by_aws: true, owner })
+                OpenError::NoFreeStream(NoFreeStream { used: used.clone(), by_aws: true, seat })
             }
             error => OpenError::Aws(error),
         })?;
         self.forget_doubtful(space.id, &used).await;
-        let mut rows = self.opened(id, user, space, link, &grant);
-        let dialled = within(&*self.clock, DIAL_LIMIT, self.dial.dial(&actor, space, grant)).await;
+        let mut rows = self.opened(id, actor, space, link, &grant);
+        let dialled = within(&*self.clock, DIAL_LIMIT, self.dial.dial(actor, space, grant)).await;
         let open = match dialled.unwrap_or_else(|| Err(DialError::Unreachable("no answer".to_owned()))) {
             Ok(open) => open,
             Err(error) => {
@@ -156,13 +153,13 @@ impl Streams {
     fn opened(
         &self,
         stream: StreamId,
-        user: &User,
+        actor: &Actor,
         space: &Space,
         link: Option<ForLink>,
         grant: &SessionGrant,
     ) -> Vec<Change> {
         let (at, replica) = (self.journal.now(), self.journal.replica().uuid());
-        let (user, space) = (user.id.uuid(), space.id.uuid());
+        let (user, space) = (actor.as_person().map(|person| person.user().uuid()), space.id.uuid());
         let link_row = link.map(|ForLink { id, purpose }| Change::LinkOpened {
             link: id.uuid(),
             replica,

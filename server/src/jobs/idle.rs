@@ -11,6 +11,7 @@ use super::lead::Leadership;
 use crate::domain::ports::Clock;
 use crate::gateway::idle::Idle;
 use crate::store::Store;
+use crate::telemetry::metrics as names;
 
 /// Between two looks for stops whose time has come.
 const WAKE: Duration = Duration::from_secs(1);
@@ -54,7 +55,10 @@ impl IdleJob {
                 let looked = if due(passed, self.every) {
                     // Counted from its beginning, so that looks keep their distance however long one takes.
                     passed = Some(now);
-                    self.idle.pass().await
+                    let passed = self.idle.pass().await;
+                    let took = self.clock.elapsed().saturating_sub(now);
+                    metrics::histogram!(names::JUDGEMENT_SECONDS).record(took.as_secs_f64());
+                    passed
                 } else {
                     Ok(())
                 };

@@ -1,6 +1,7 @@
 //! The budget of streams over all replicas.
 
 use super::{Store, StoreError};
+use crate::domain::actor::PROBE;
 use crate::domain::ids::SpaceId;
 use crate::domain::streams::StreamUse;
 
@@ -12,7 +13,7 @@ impl Store {
     pub async fn stream_use(&self, space: SpaceId, doubtful_s: u32) -> Result<StreamUse, StoreError> {
         // An open stream whose replica's lease has lapsed is doubtful even before its row has been closed.
         let rows = sqlx::query!(
-            r#"SELECT u.name, count(*) FILTER (WHERE alive) AS "live!", count(*) FILTER (WHERE NOT alive) AS "doubtful!"
+            r#"SELECT coalesce(u.name, $3) AS "name!", count(*) FILTER (WHERE alive) AS "live!", count(*) FILTER (WHERE NOT alive) AS "doubtful!"
                FROM (SELECT t.user_id,
                             t.ended_at IS NULL
                             AND now() < r.renewed_at + make_interval(secs => r.lease_s) AS alive
@@ -20,10 +21,11 @@ impl Store {
                      WHERE t.space_id = $1 AND t.forgotten_at IS NULL
                        AND (t.ended_at IS NULL
                             OR t.crashed AND t.ended_at > now() - make_interval(secs => $2::bigint))) AS ours
-               JOIN users u ON u.id = ours.user_id
-               GROUP BY u.id, u.name ORDER BY u.name"#,
+               LEFT JOIN users u ON u.id = ours.user_id
+               GROUP BY u.id, u.name ORDER BY 1"#,
             space.uuid(),
             i64::from(doubtful_s),
+            PROBE,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -112,7 +112,7 @@ impl World {
         Change::StreamOpened {
             stream,
             replica: replica.uuid(),
-            user: self.user.uuid(),
+            user: Some(self.user.uuid()),
             space: self.space.uuid(),
             link: Some(Uuid::now_v7()),
             aws_session_id: "alice-0123".to_owned(),

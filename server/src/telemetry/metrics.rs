@@ -28,6 +28,10 @@ pub const LINKS: &str = "spaceport_links";
 pub const STREAMS: &str = "spaceport_streams";
 /// Streams that ended, by `reason`.
 pub const STREAMS_ENDED: &str = "spaceport_streams_ended_total";
+/// Time that a pass over all running spaces took: looks, judgements, and what followed at once.
+pub const JUDGEMENT_SECONDS: &str = "spaceport_judgement_seconds";
+/// Looks inside spaces that showed nothing.
+pub const LOOKS_FAILED: &str = "spaceport_looks_failed_total";
 /// Bytes bridged, by `direction`: `in` towards spaces, `out` towards clients.
 pub const BYTES: &str = "spaceport_bytes_total";
 /// Bytes that wait in queues between clients and spaces.
@@ -80,6 +84,8 @@ const DESCRIPTIONS: &[(&str, Kind, Unit, &str)] = &[
     (LINKS, Kind::Gauge, Unit::Count, "Open links to spaces"),
     (STREAMS, Kind::Gauge, Unit::Count, "Open streams to spaces"),
     (STREAMS_ENDED, Kind::Counter, Unit::Count, "Streams that ended"),
+    (JUDGEMENT_SECONDS, Kind::Histogram, Unit::Seconds, "Time to look at all running spaces and judge them"),
+    (LOOKS_FAILED, Kind::Counter, Unit::Count, "Looks inside spaces that showed nothing"),
     (BYTES, Kind::Counter, Unit::Bytes, "Bytes bridged"),
     (QUEUED_BYTES, Kind::Gauge, Unit::Bytes, "Bytes waiting between clients and spaces"),
     (OPEN_SECONDS, Kind::Histogram, Unit::Seconds, "Time to open a channel in a running space"),

@@ -12,7 +12,7 @@ use super::Idle;
 use super::carry::State;
 use crate::domain::cost::SpellKind;
 use crate::domain::idle::{
-    Because, Command, Doubt, Evidence, Input, Inside, Known, NoLook, Run, Sign, Stopper, Verdict, judge,
+    Command, Doubt, Evidence, Input, Inside, Known, NoLook, Run, Stopper, Verdict, judge,
 };
 use crate::domain::ids::{RunId, SpaceId};
 use crate::domain::run::OpenRun;
@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::idle::Judgement;
 
 /// Spaces that are looked into at the same time.
-const LOOKS: usize = 16;
+const LOOKS: usize = 32;
 /// Runs whose stop is carried on at the same time: each may wait for AWS.
 pub(super) const STOPS: usize = 8;
 /// The longest that one look inside may take.
@@ -107,9 +107,6 @@ impl Idle {
                 state.judgement.version += 1;
                 kept.push((state, commands));
             }
-        }
-        for (state, _) in kept.iter().filter(|(state, _)| works_through_us(&state.judgement.verdict)) {
-            self.parts().eyes.person_at_work(&state.run).await;
         }
         Ok(kept)
     }
@@ -224,12 +221,6 @@ impl State {
         self.judgement.policy = self.rule.scope.to_string();
         verdict
     }
-}
-
-/// Whether a person is at work in the space by way of the gateway.
-fn works_through_us(verdict: &Verdict) -> bool {
-    let Verdict::Active { because: Because::Seen(seen) } = verdict else { return false };
-    matches!(seen.sign, Sign::Keys | Sign::Opened | Sign::Sent)
 }
 
 /// Logs what went wrong with a run: the next pass tries again.

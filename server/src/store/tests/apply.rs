@@ -21,7 +21,7 @@ fn life(world: &World, start: &SessionStart) -> Vec<Change> {
         Change::LinkOpened {
             link,
             replica: start.replica,
-            user: start.user,
+            user: Some(start.user),
             space: start.space,
             purpose: "interactive".to_owned(),
             at: at(1),

@@ -31,7 +31,7 @@ async fn busy(world: &World, replica: ReplicaId) -> SessionStart {
     let link = Change::LinkOpened {
         link: Uuid::now_v7(),
         replica: replica.uuid(),
-        user: start.user,
+        user: Some(start.user),
         space: start.space,
         purpose: "private".to_owned(),
         at: at(1),

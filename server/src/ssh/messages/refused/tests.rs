@@ -6,7 +6,7 @@ use uuid::uuid;
 use super::*;
 use crate::domain::budget::BudgetOf;
 use crate::domain::money::Money;
-use crate::domain::streams::{NoFreeStream, StreamUse};
+use crate::domain::streams::{NoFreeStream, Seat, StreamUse};
 
 pub(in crate::ssh) fn address() -> Address {
     Address { host: "gateway.example.com".to_owned(), port: 22, pages: None }
@@ -71,7 +71,7 @@ fn a_spent_budget_says_who_has_the_streams() {
     let live = vec![("alice".to_owned(), 4), ("bo".to_owned(), 3), ("dana".to_owned(), 2)];
     let used = StreamUse { live, doubtful: 0 };
     assert_eq!(
-        opening(&OpenError::NoFreeStream(NoFreeStream { used, by_aws: false, owner: false })),
+        opening(&OpenError::NoFreeStream(NoFreeStream { used, by_aws: false, seat: Seat::Person })),
         "spaceport: fraud-gnn has no free stream.\n\
          \x20 Why:  AWS allows 10 to a space. In use by alice 4, bo 3, dana 2. The last is\n\
          \x20       kept for the owner.\n\
