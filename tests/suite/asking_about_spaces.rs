@@ -121,6 +121,11 @@ async fn a_hold_keeps_a_space_in_use_until_it_is_let_go() -> Result<()> {
     ensure!(done.code == 1 && done.stderr.contains("you may not"), "{}", done.stderr);
     let allowed = "SELECT count(*) FROM audit WHERE kind = 'access.allowed' AND detail ->> 'action' = 'hold'";
     world.expect(allowed, "3").await?;
+    // Looking is written down only where it is refused.
+    let done = ask(&world.client, &["status", "bo-private"]).await?;
+    ensure!(done.code == 1 && done.stderr.contains("you may not"), "{}", done.stderr);
+    let looks = "SELECT string_agg(kind, ',') FROM audit WHERE detail ->> 'action' = 'see'";
+    world.expect(looks, "access.denied").await?;
     world.end().await
 }
 

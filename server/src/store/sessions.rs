@@ -36,6 +36,8 @@ pub struct LiveSession {
     pub client_version: String,
     /// Since when.
     pub started_at: OffsetDateTime,
+    /// When this person was last seen at work in the space, over all of their sessions there.
+    pub last_seen_at: Option<OffsetDateTime>,
     /// Bytes from the client to the space.
     pub bytes_in: u64,
     /// Bytes from the space to the client.
@@ -57,6 +59,14 @@ pub enum EndRequest {
     Several(Vec<SessionId>),
 }
 
+impl LiveSession {
+    /// Since when this person has done nothing in the space: a session begins with its person at work.
+    #[must_use]
+    pub fn quiet_since(&self) -> OffsetDateTime {
+        self.last_seen_at.map_or(self.started_at, |at| at.max(self.started_at))
+    }
+}
+
 impl Store {
     /// Live sessions, newest first.
     ///
@@ -68,7 +78,10 @@ impl Store {
                       host(s.client_address) AS "client_address!", s.client_version, s.started_at, s.bytes_in,
                       s.bytes_out, s.replica_id,
                       r.renewed_at + make_interval(secs => r.lease_s) <= now() AS "doubtful!",
-                      s.user_id, s.space_id
+                      s.user_id, s.space_id,
+                      (SELECT max(g.at) FROM signs g
+                       WHERE g.space_id = s.space_id AND g.user_id = s.user_id
+                         AND g.sign IN ('keys', 'opened', 'sent')) AS last_seen_at
                FROM sessions s
                JOIN users u ON u.id = s.user_id
                JOIN spaces p ON p.id = s.space_id
@@ -89,6 +102,7 @@ impl Store {
             client_address: row.client_address,
             client_version: row.client_version,
             started_at: row.started_at,
+            last_seen_at: row.last_seen_at,
             bytes_in: counted(row.bytes_in),
             bytes_out: counted(row.bytes_out),
             replica: row.replica_id.into(),

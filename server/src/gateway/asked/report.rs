@@ -167,6 +167,7 @@ fn session(session: &LiveSession) -> Value {
         "client": session.client_version,
         "address": session.client_address,
         "started_at": written(session.started_at),
+        "quiet_since": written(session.quiet_since()),
     })
 }
 

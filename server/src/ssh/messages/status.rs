@@ -172,7 +172,12 @@ fn sessions(out: &mut String, report: &Report) {
             indent(index),
             session.id.short()
         );
-        wrap(out, &lead, INDENT + 6, &rough(report.now - session.started_at), "\n");
+        let quiet = report.now - session.quiet_since();
+        let mut text = rough(report.now - session.started_at);
+        if quiet >= time::Duration::MINUTE {
+            text += &format!(", idle {}", rough(quiet));
+        }
+        wrap(out, &lead, INDENT + 6, &text, "\n");
     }
 }
 

@@ -96,7 +96,7 @@ fn thresholds_are_the_policys_since_looks_hold_what_was_found() {
     };
     let at = |cpu_percent| replay(&Policy { cpu_percent, ..policy() }, (1..=100).map(working)).stop;
     assert_eq!(at(20.0), None);
-    assert_eq!(at(40.0).unwrap().at, minute(65 + 2), "the first look has no rate");
+    assert_eq!(at(40.0).unwrap().at, minute(65));
 }
 
 #[test]

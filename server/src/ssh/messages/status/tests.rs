@@ -68,6 +68,7 @@ fn idle(mode: Mode) -> Report {
             client_address: "203.0.113.24".to_owned(),
             client_version: "SSH-2.0-OpenSSH_9.6 \u{1b}[2J".to_owned(),
             started_at: datetime!(2026-11-25 10:12 UTC),
+            last_seen_at: Some(datetime!(2026-11-26 14:09:12 UTC)),
             bytes_in: 0,
             bytes_out: 0,
             replica: ReplicaId::generate(),
@@ -93,7 +94,7 @@ fn an_idle_space_says_since_when_and_what_that_rests_on() {
          \x20                                 long words long words long words long words\n\
          \x20                                 long words\n\
          \n\
-         sessions    7f1c  alice  OpenSSH_9.6  203.0.113.24  1 d 4 h 20 min\n"
+         sessions    7f1c  alice  OpenSSH_9.6  203.0.113.24  1 d 4 h 20 min, idle 22 min\n"
     );
     assert_eq!(code_of(&report), 3);
 }
