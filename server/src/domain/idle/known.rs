@@ -6,6 +6,9 @@ use time::OffsetDateTime;
 use super::evidence::{CpuUse, Evidence, Inside, Seen, Sign};
 use super::policy::Policy;
 
+/// Over so many seconds a rate of CPU use is one: the look's own use and the counter's ticks are less than 1 % by then.
+const SHORTEST_S: f64 = 5.0;
+
 /// A stretch of time without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stretch {
@@ -109,13 +112,15 @@ impl Known {
     /// the one before.
     fn rate(&mut self, inside: &mut Inside, policy: &Policy) {
         let Some(now) = inside.cpu else { return };
-        let shortest = policy.longest_gap().as_secs_f64() / 6.0;
+        let shortest = (policy.longest_gap().as_secs_f64() / 6.0).min(SHORTEST_S);
         let hard_on = self.cpu.is_some_and(|last| now.up_s >= last.up_s && now.up_s - last.up_s < shortest);
         let since = if hard_on { self.cpu_before } else { self.cpu };
         inside.cpu_percent = since.and_then(|before| {
             let (used_s, up_s) = (now.used_s - before.used_s, now.up_s - before.up_s);
             let same = now.source == before.source;
-            (same && used_s >= 0.0 && up_s > 0.0).then(|| 100.0 * used_s / up_s)
+            // Over a time in which looks failed, what has just begun must not be thinned out.
+            let over_s = up_s.min(policy.look_every.as_secs_f64());
+            (same && used_s >= 0.0 && over_s > 0.0).then(|| 100.0 * used_s / over_s)
         });
         if !hard_on {
             self.cpu_before = self.cpu.replace(now);
@@ -189,7 +194,7 @@ mod tests {
         // One tick in twenty milliseconds is half a core; since the look before the last it is next to nothing.
         assert_eq!(
             rates(&[of(60.0, 1.0), of(120.0, 1.6), of(120.02, 1.61), of(180.0, 31.6), of(181.0, 32.6)]),
-            [None, Some(1.0), Some(1.0), Some(50.0), Some(51.0)]
+            [None, Some(1.0), Some(1.0), Some(50.0), Some(52.0)]
         );
         assert_eq!(rates(&[of(60.0, 1.0), of(60.5, 1.5)]), [None, None]);
     }
