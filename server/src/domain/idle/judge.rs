@@ -148,6 +148,10 @@ fn known_since(
     match (&last.inside, policy.inside) {
         (Err(no_look), InsideRule::WhereSetUp) if no_look.not_set_up => Ok(watched.since),
         (Err(no_look), _) => Err(Doubt::NoLook(no_look.why.clone())),
+        // As at the first look, or when a process that counts has come or gone: a job may hide in that.
+        (Ok(inside), _) if inside.cpu_percent.is_none() => {
+            Err(Doubt::NoLook("how busy the CPU is takes another look".to_owned()))
+        }
         (Ok(_), _) => {
             let inside = known.inside.filter(|stretch| fresh(&stretch));
             inside.map(|inside| inside.since.max(watched.since)).ok_or(Doubt::NotWatched { since: None })

@@ -170,22 +170,27 @@ fn levels(inside: &Inside, policy: &Policy) -> Vec<Sign> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::idle::{CpuSource, Outside};
+    use crate::domain::idle::{Because, CpuSource, Outside, Run, Verdict, judge};
 
-    /// The rates that looks at these times of the machine, with so much CPU time used, come to.
+    const BEGAN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    /// Adds a look at this time of the machine, with so much CPU time used.
+    fn look(known: &mut Known, (up_s, used_s, source): (f64, f64, CpuSource)) -> OffsetDateTime {
+        let inside = Inside { cpu: Some(CpuUse { used_s, up_s, source }), ..Inside::default() };
+        let (at, outside) = (BEGAN + time::Duration::seconds_f64(up_s), Outside::default());
+        known
+            .take(Evidence { at, steady: true, outside, inside: Ok(inside), hold: None }, &Policy::default());
+        at
+    }
+
+    /// The rates that looks come to.
     fn rates(looks: &[(f64, f64, CpuSource)]) -> Vec<Option<f64>> {
-        let mut known = Known::of_run(OffsetDateTime::UNIX_EPOCH);
-        let mut look = |&(up_s, used_s, source)| {
-            let inside = Inside { cpu: Some(CpuUse { used_s, up_s, source }), ..Inside::default() };
-            let at = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(up_s);
-            let outside = Outside::default();
-            known.take(
-                Evidence { at, steady: true, outside, inside: Ok(inside), hold: None },
-                &Policy::default(),
-            );
+        let mut known = Known::of_run(BEGAN);
+        let mut rate = |&seen| {
+            look(&mut known, seen);
             known.last()?.inside.as_ref().ok()?.cpu_percent.map(f64::round)
         };
-        looks.iter().map(&mut look).collect()
+        looks.iter().map(&mut rate).collect()
     }
 
     #[test]
@@ -200,14 +205,46 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_has_just_begun_is_not_thinned_out_by_a_time_without_looks() {
+        let of = |up_s, used_s| (up_s, used_s, CpuSource::Cgroup2);
+        // It began 20 s before the second look.
+        assert_eq!(rates(&[of(660.0, 0.0), of(820.0, 20.0)]), [None, Some(33.0)]);
+    }
+
+    #[test]
     fn counters_that_differ_or_begin_anew_make_no_rate() {
         let of = |up_s, used_s, set| (up_s, used_s, CpuSource::Processes(set));
         let looks = [of(60.0, 50.0, 1), of(120.0, 56.0, 1), of(180.0, 20.0, 2), of(240.0, 26.0, 2)];
         assert_eq!(rates(&looks), [None, Some(10.0), None, Some(10.0)]);
+        assert_eq!(rates(&[of(60.0, 1.0, 1), (120.0, 7.0, CpuSource::Cgroup1)]), [None, None]);
         // The machine is another one.
         assert_eq!(
             rates(&[of(600.0, 50.0, 1), of(60.0, 60.0, 1), of(120.0, 66.0, 1)]),
             [None, None, Some(10.0)]
         );
+    }
+
+    #[test]
+    fn a_job_that_makes_the_counters_another_source_is_not_idleness() {
+        let (mut known, policy) = (Known::of_run(BEGAN), Policy::default());
+        let mut verdict = |seen| {
+            let now = look(&mut known, seen);
+            judge(now, &policy, &known, Run { began_at: BEGAN })
+        };
+        let quiet = (1..=90).map(|minute| (f64::from(minute) * 60.0, 5.0, CpuSource::Processes(1)));
+        let before: Vec<Verdict> = quiet.map(&mut verdict).collect();
+        assert!(matches!(before.last(), Some(Verdict::Idle { .. })), "{:?}", before.last());
+        // The job has used 25 s, and is now one of the processes that count.
+        let begun = verdict((5_430.0, 30.0, CpuSource::Processes(2)));
+        assert!(matches!(begun, Verdict::Unknown { .. }), "{begun:?}");
+        let seen = verdict((5_460.0, 60.0, CpuSource::Processes(2)));
+        let by_cpu = |because: &Because| matches!(because, Because::Seen(seen) if seen.sign == Sign::Cpu);
+        assert!(matches!(&seen, Verdict::Active { because } if by_cpu(because)), "{seen:?}");
+    }
+
+    #[test]
+    fn counters_that_were_written_without_a_source_are_still_read() {
+        let old: CpuUse = serde_json::from_str(r#"{"used_s": 1.5, "up_s": 2.5}"#).unwrap();
+        assert_eq!(old, CpuUse { source: CpuSource::Cgroup2, used_s: 1.5, up_s: 2.5 });
     }
 }
