@@ -6,6 +6,7 @@ mod doors;
 mod guard;
 mod ops;
 mod pages;
+mod show;
 mod site;
 mod visit;
 

@@ -30,27 +30,60 @@ pub(super) const LARGEST_FORM: usize = 64 * 1024;
 pub(super) struct Bar {
     here: &'static str,
     name: String,
-    role: &'static str,
+    role: Role,
     until: String,
-    sees_everybody: bool,
-    is_admin: bool,
+}
+
+/// A page in the bar: its path, its name, and who finds it.
+const BAR: [(&str, &str, Role); 10] = [
+    ("/spaces", "Spaces", Role::User),
+    ("/keys", "Keys", Role::User),
+    ("/connect", "Set up", Role::User),
+    ("/sessions", "Sessions", Role::Auditor),
+    ("/cost", "Cost", Role::Auditor),
+    ("/audit", "Audit", Role::Auditor),
+    ("/policies", "Policies", Role::Auditor),
+    ("/health", "Health", Role::Auditor),
+    ("/grants", "Grants", Role::Admin),
+    ("/users", "Users", Role::Admin),
+];
+
+/// One of the bar's links.
+struct BarEntry {
+    path: &'static str,
+    text: &'static str,
+    here: bool,
+    /// Whether it begins what is about everybody.
+    gap: bool,
 }
 
 impl Bar {
+    /// `here` is the path of the page in the bar that this one belongs to.
     fn of(person: &Person, here: &'static str) -> Self {
         let user = &person.who.user;
-        let role = user.role;
         Self {
             here,
             name: user.name.to_string(),
-            role: role_word(role),
+            role: user.role,
             until: match user.standing {
                 Standing::Until(until) => format!("Signed in until {}", shown(until)),
                 Standing::Configured | Standing::Withdrawn { .. } => String::new(),
             },
-            sees_everybody: role >= Role::Auditor,
-            is_admin: role >= Role::Admin,
         }
+    }
+
+    fn role_word(&self) -> &'static str {
+        role_word(self.role)
+    }
+
+    fn entries(&self) -> Vec<BarEntry> {
+        let seen = BAR.into_iter().filter(|(_, _, role)| self.role >= *role);
+        let mut everybody = false;
+        seen.map(|(path, text, role)| {
+            let gap = role > Role::User && !std::mem::replace(&mut everybody, role > Role::User);
+            BarEntry { path, text, here: path == self.here, gap }
+        })
+        .collect()
     }
 }
 

@@ -24,6 +24,8 @@ use crate::store::Store;
 
 /// The stylesheet, built in.
 const STYLE: &str = include_str!("../../../templates/spaceport.css");
+/// What pages can do with scripting, built in.
+const SCRIPT: &str = include_str!("../../../templates/spaceport.js");
 /// The icon in a browser's tab.
 const ICON: &str = include_str!("../../../templates/icon.svg");
 
@@ -53,8 +55,8 @@ impl Site {
         let issuers: BTreeSet<String> = providers.iter().map(|provider| provider.issuer.origin()).collect();
         let issuers: String = issuers.into_iter().map(|origin| format!(" {origin}")).collect();
         let policy = format!(
-            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{issuers}; \
-             frame-ancestors 'none'; base-uri 'none'"
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+             form-action 'self'{issuers}; frame-ancestors 'none'; base-uri 'none'"
         );
         Ok(Self {
             identity,
@@ -110,6 +112,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/grants", get(grants::list).post(grants::add))
         .route("/grants/{grant}/end", post(grants::end))
         .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/spaceport.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .fallback(|| async { Problem::NotFound })
         .layer(axum::extract::DefaultBodyLimit::max(pages::LARGEST_FORM))

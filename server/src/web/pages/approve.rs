@@ -154,7 +154,7 @@ fn form(site: &Site, person: &Person, question: Question, problem: Option<String
         chosen: lasting == proposed,
     });
     ApprovePage {
-        bar: Some(Bar::of(person, "keys")),
+        bar: Some(Bar::of(person, "/keys")),
         me: person.who.user.name.to_string(),
         here: person.visitor.address.to_string(),
         ago: lasting(now - question.asked_at),
@@ -206,7 +206,7 @@ fn end(person: &Person, question: &Question, problem: Option<String>) -> EndPage
         ),
     };
     EndPage {
-        bar: Some(Bar::of(person, "keys")),
+        bar: Some(Bar::of(person, "/keys")),
         title,
         text,
         problem,

@@ -70,7 +70,7 @@ async fn page(
     let grants = site.identity.running_grants().await?;
     let spaces = site.identity.grantable().await?;
     Ok(page_of(&GrantsPage {
-        bar: Some(Bar::of(person, "grants")),
+        bar: Some(Bar::of(person, "/grants")),
         done,
         problem,
         grants: grants.into_iter().map(row).collect(),

@@ -69,7 +69,7 @@ pub(super) async fn page(
             |until| format!("approved until {}, asked from {}", shown(until), key.added_from),
         ),
     });
-    let bar = Some(Bar::of(person, "keys"));
+    let bar = Some(Bar::of(person, "/keys"));
     let certificates = site.certificates.own_key().map(|_| lasting(site.certificates.lifetime()));
     Ok(page_of(&KeysPage { bar, keys: keys.collect(), problem, typed, certificates }))
 }

@@ -73,7 +73,7 @@ pub(in crate::web) async fn list(State(site): State<Arc<Site>>, person: Person) 
         began: shown(login.began_at),
         seen: shown(login.seen_at),
     });
-    Ok(page_of(&LoginsPage { bar: Some(Bar::of(&person, "logins")), logins: logins.collect() }))
+    Ok(page_of(&LoginsPage { bar: Some(Bar::of(&person, "/logins")), logins: logins.collect() }))
 }
 
 /// Ends one of them.

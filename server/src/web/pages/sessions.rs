@@ -62,7 +62,7 @@ pub(in crate::web) async fn list(
     let sessions = site.store.live_sessions().await?;
     let short = shown.ending.filter(|id| id.len() == 4 && id.bytes().all(|b| b.is_ascii_hexdigit()));
     Ok(page_of(&SessionsPage {
-        bar: Some(Bar::of(&person, "sessions")),
+        bar: Some(Bar::of(&person, "/sessions")),
         summary: summary(&sessions),
         sessions: sessions.into_iter().map(row).collect(),
         may_end: person.who.user.role >= Role::Admin,

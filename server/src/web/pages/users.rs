@@ -70,7 +70,7 @@ fn page(site: &Site, person: &Admin, done: Option<String>, problem: Option<Strin
     let summary = format!("{} {people} known here, {out} suspended.", entries.len());
     let you = person.who.user.id;
     let people = entries.iter().map(|entry| row(entry, site.identity.stands(&entry.user), you)).collect();
-    page_of(&UsersPage { bar: Some(Bar::of(person, "users")), summary, done, problem, people })
+    page_of(&UsersPage { bar: Some(Bar::of(person, "/users")), summary, done, problem, people })
 }
 
 /// Everybody.
