@@ -23,3 +23,26 @@ addEventListener("keydown", (event) => {
 addEventListener("click", (event) => {
   for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
 });
+
+// Shows a page anew that says how soon it is old, unless somebody is busy with it: a menu is open, or something is typed.
+const main = () => document.getElementById("main");
+const busy = () => openMenus().length > 0 || main().contains(document.activeElement) || getSelection().toString() !== "";
+const freshen = async () => {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok || answer.redirected || busy()) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [old, fresh] = [main(), page.getElementById("main")];
+  if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceChildren(...fresh.childNodes);
+  const soon = page.querySelector("meta[name=fresh]");
+  document.querySelector("meta[name=fresh]").content = soon ? soon.content : "60";
+};
+const again = () => {
+  const wait = document.querySelector("meta[name=fresh]");
+  if (!wait) return;
+  setTimeout(async () => {
+    // A gateway that is away is asked again later.
+    if (!document.hidden && !busy()) await freshen().catch(() => {});
+    again();
+  }, 1000 * wait.content);
+};
+again();

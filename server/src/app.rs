@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{HashAlg, PrivateKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -51,7 +51,7 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::{Metrics, logs};
-use crate::web::{Ops, Site, serve as serve_ops};
+use crate::web::{self, HostKey, Ops, Site, serve as serve_ops};
 
 /// How long what is left may take to end after the drain.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -223,13 +223,14 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         ssh: address.clone(),
     };
     gateway.set_idle(parts.start((&tracker, &stopping)));
+    let shown_key = known_host(&host_key, &address).context("the SSH host key")?;
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
         certificates: authorities.clone(),
         clock: Arc::clone(&clock),
         settings: config.ssh.clone(),
-        address,
+        address: address.clone(),
         flow: flow_limits(config),
         budget: ProcessBudget::new(config.flow.process_cap_bytes),
         host_keys: vec![host_key],
@@ -247,15 +248,25 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let web_address = match &config.web {
         Some(web) => {
             let listener = bind("web.listen", web.listen).await?;
-            let address = listener.local_addr()?;
-            let site = Site::new(web, &config.providers, (identity.clone(), authorities), store.clone());
+            let listens = listener.local_addr()?;
+            let site = Site::new(web::Parts {
+                web,
+                providers: &config.providers,
+                identity: identity.clone(),
+                certificates: authorities,
+                store: store.clone(),
+                gateway: gateway.clone(),
+                clock,
+                address,
+                host_key: shown_key,
+            });
             let (site, end) = (site.context("web")?, stopping.clone());
             tracker.spawn(async move {
                 if let Err(error) = site.serve(listener, end).await {
                     error!(%error, "the pages' listener failed");
                 }
             });
-            Some(address)
+            Some(listens)
         }
         None => None,
     };
@@ -336,6 +347,20 @@ async fn sealed_key(store: &Store, sealing: &SealingKey, name: &str) -> Result<P
     };
     let sealed = store.sealed(name, make, sealing).await?;
     Ok(PrivateKey::from_openssh(sealed.expose_secret())?)
+}
+
+/// The host key as people compare it.
+fn known_host(key: &PrivateKey, address: &Address) -> Result<HostKey> {
+    let host = match address.port {
+        22 => address.host.clone(),
+        port => format!("[{}]:{port}", address.host),
+    };
+    let mut public = key.public_key().clone();
+    public.set_comment("");
+    Ok(HostKey {
+        fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
+        known_host: format!("{host} {}", public.to_openssh()?),
+    })
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {

@@ -4,6 +4,7 @@ pub mod access;
 pub mod actor;
 pub mod approval;
 pub mod audit;
+pub mod bands;
 pub mod budget;
 pub mod bytes;
 pub mod chain;

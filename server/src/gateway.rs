@@ -57,7 +57,7 @@ pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
 pub use errors::{AskError, FindError, OpenError};
 pub use session::Session;
-pub use want::{Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
+pub use want::{Asker, Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
 
 use crate::config::Costs;
 use crate::domain::access::AccessPolicy;

@@ -30,6 +30,7 @@ mod slots;
 mod socket;
 mod target;
 mod terminal;
+pub mod told;
 mod words;
 
 use std::sync::{Arc, Mutex};

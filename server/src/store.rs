@@ -25,6 +25,7 @@ pub mod signs;
 pub mod spaces;
 mod spells;
 mod spool;
+pub mod starts;
 mod streams;
 pub mod suspensions;
 #[cfg(test)]

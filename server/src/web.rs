@@ -8,8 +8,11 @@ mod ops;
 mod pages;
 mod show;
 mod site;
+mod space_view;
+mod strip;
+mod tell;
 mod visit;
 
 pub use doors::TlsError;
 pub use ops::{Ops, serve};
-pub use site::Site;
+pub use site::{HostKey, Parts, Site};

@@ -28,6 +28,7 @@ mod scene;
 mod secrets;
 mod sign_in;
 mod simulating;
+mod spaces;
 mod starting;
 mod streams;
 mod terminal;

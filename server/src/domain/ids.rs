@@ -84,6 +84,8 @@ uuid_ids! {
     HoldId,
     /// One stop of a space, from its warning to its end.
     StopId,
+    /// One start of a space that somebody asked for on a page.
+    StartId,
 }
 
 /// Why a name was refused.

@@ -140,6 +140,14 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
     above.last().copied().unwrap_or_default()
 }
 
+/// The shortest name that reaches a space: its domain is written where another domain has one of that name.
+#[must_use]
+pub fn shortest(space: &Space, spaces: &[Space]) -> String {
+    let name = space.name().as_str();
+    let namesakes = spaces.iter().filter(|other| other.name().as_str().eq_ignore_ascii_case(name)).count();
+    if namesakes > 1 { format!("{name}.{}", space.domain) } else { name.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::space::Sharing;

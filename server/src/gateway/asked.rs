@@ -1,22 +1,24 @@
 //! What people ask of a space beside opening it: what it is doing, to keep it up, to stop it, to start it.
 
 mod report;
+mod see;
+mod start;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::watch;
 
 pub use report::{Report, stopped_at, would_stop_at};
+pub use start::{StartWish, Started};
 
 use super::Gateway;
 use super::errors::{AskError, OpenError};
 use super::idle::{Idle, Stopping};
 use super::standing::Question;
-use super::start::{SpaceChange, limited};
-use super::want::{Connection, Progress};
+use super::start::limited;
+use super::want::Asker;
 use crate::domain::access::Action;
 use crate::domain::actor::Actor;
 use crate::domain::cost::Cost;
@@ -24,7 +26,7 @@ use crate::domain::idle::Hold;
 use crate::domain::ids::InstanceType;
 use crate::domain::money::Money;
 use crate::domain::ports::SpaceControl;
-use crate::domain::space::{AppStatus, Space};
+use crate::domain::space::Space;
 use crate::domain::user::User;
 pub use crate::store::sessions::LiveSession;
 
@@ -48,74 +50,29 @@ pub struct Stopped {
     pub month: Cost,
 }
 
-/// How a space is to be started.
-#[derive(Debug, Clone, Default)]
-pub struct StartWish {
-    /// On what, if not on what it has.
-    pub instance_type: Option<InstanceType>,
-    /// Whether to restart it under other people's sessions.
-    pub force: bool,
-}
-
-/// A space that is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Started {
-    /// It was before.
-    Already,
-    /// It is now.
-    Now,
-}
-
 impl Gateway {
-    /// What a space is doing, what that rests on, what it costs and who is in it.
-    ///
-    /// # Errors
-    /// When the person may not know, nobody watches, or Postgres is away.
-    pub async fn status(
-        &self,
-        user: &User,
-        connection: &Connection,
-        space: &Space,
-    ) -> Result<Report, AskError> {
-        self.may(user, connection, space, Action::See).await?;
-        let (inner, idle) = (&self.inner, self.idle()?);
-        let now = inner.clock.now();
-        let status = idle.status(space).await?;
-        let run_on = status.up.as_ref().and_then(|up| up.run.instance_type.clone());
-        let instance_type = match run_on.or_else(|| space.app.as_ref()?.instance_type.clone()) {
-            Some(known) => Some(known),
-            None => self.chosen_type(user, space).await,
-        };
-        let price = self.price(space, instance_type.as_ref()).await;
-        let month = self.month_so_far(space).await?;
-        let sessions = self.sessions_in(space).await?;
-        let space = space.clone();
-        Ok(Report { space, now, instance_type, price, status, month, sessions }.with_old_looks_unknown())
-    }
-
     /// Keeps a space up for a time; without one, lets go of it.
     ///
     /// # Errors
     /// When the person may not, the time is too long, nobody watches, or Postgres is away.
     pub async fn hold(
         &self,
-        user: &User,
-        connection: &Connection,
+        asker: &Asker<'_>,
         space: &Space,
         (length, reason): (Option<Duration>, &str),
     ) -> Result<Held, AskError> {
-        self.may(user, connection, space, Action::Hold).await?;
+        self.may(asker, space, Action::Hold).await?;
         let (inner, idle) = (&self.inner, self.idle()?);
         let longest = inner.starter.limits.longest_hold;
         if length.is_some_and(|length| length > longest) {
             return Err(AskError::TooLong(longest));
         }
-        let until = idle.hold(user, space, (length, reason), connection.address).await?;
+        let until = idle.hold(asker.user, space, (length, reason), asker.address).await?;
         let now = inner.clock.now();
         let longest = inner.store.holds(&[space.id], now).await?.remove(&space.id);
         let listed = space.app.as_ref().and_then(|app| app.instance_type.clone());
         let instance_type = match (listed, length) {
-            (None, Some(_)) => self.chosen_type(user, space).await,
+            (None, Some(_)) => self.chosen_type(asker.user, space).await,
             (listed, _) => listed,
         };
         let price = self.price(space, instance_type.as_ref()).await;
@@ -130,69 +87,14 @@ impl Gateway {
     ///
     /// # Errors
     /// When the person may not, others are in it, nobody watches, or Postgres is away.
-    pub async fn stop(
-        &self,
-        user: &User,
-        connection: &Connection,
-        space: &Space,
-        force: bool,
-    ) -> Result<Stopped, AskError> {
-        self.may(user, connection, space, Action::Stop).await?;
+    pub async fn stop(&self, asker: &Asker<'_>, space: &Space, force: bool) -> Result<Stopped, AskError> {
+        self.may(asker, space, Action::Stop).await?;
         let idle = self.idle()?;
-        self.nobody_else(user, space, force).await?;
-        let outcome = idle.stop(user, space).await?;
+        self.nobody_else(asker, space, force).await?;
+        let outcome = idle.stop(asker.user, space).await?;
         self.look_soon(space);
         let month = self.month_so_far(space).await?;
         Ok(Stopped { outcome, month })
-    }
-
-    /// Starts a space, and reports to `progress`. On another instance type a space that is up is restarted; while
-    /// others are in it, only by force.
-    ///
-    /// # Errors
-    /// When the person may not, others are in it, or it cannot be started.
-    pub async fn start(
-        &self,
-        user: &User,
-        connection: &Connection,
-        space: &Space,
-        wish: &StartWish,
-        progress: &watch::Sender<Option<Progress>>,
-    ) -> Result<Started, AskError> {
-        if !self.accepting() {
-            return Err(OpenError::Draining.into());
-        }
-        self.may(user, connection, space, Action::Start).await?;
-        let starter = &self.inner.starter;
-        let app = starter.app(space).await.map_err(OpenError::Aws)?;
-        let up = app.as_ref().filter(|app| app.status == AppStatus::InService);
-        let on = up.and_then(|app| app.instance_type.as_ref());
-        let other = wish.instance_type.clone().filter(|wanted| on != Some(wanted));
-        if up.is_some() && other.is_none() {
-            return Ok(Started::Already);
-        }
-        if other.is_some() {
-            self.may(user, connection, space, Action::Change).await?;
-        }
-        if app.is_some_and(|app| matches!(app.status, AppStatus::InService | AppStatus::Pending)) {
-            // What is up or coming up and stays so costs nothing anew.
-            if other.is_some() {
-                self.nobody_else(user, space, wish.force).await?;
-                self.in_budget(user, connection, space).await?;
-            }
-        } else {
-            self.in_budget(user, connection, space).await?;
-        }
-        let actor = Actor::person(user);
-        match other {
-            None => starter.up(&actor, space, progress).await?,
-            instance_type => {
-                let change = SpaceChange { instance_type, ..SpaceChange::default() };
-                starter.change(&actor, space, &change, progress).await?
-            }
-        };
-        self.look_soon(space);
-        Ok(Started::Now)
     }
 
     fn idle(&self) -> Result<&Idle, AskError> {
@@ -200,14 +102,9 @@ impl Gateway {
     }
 
     /// Asks the policy and writes its answer down.
-    async fn may(
-        &self,
-        user: &User,
-        connection: &Connection,
-        space: &Space,
-        action: Action,
-    ) -> Result<(), AskError> {
-        let question = Question { user, space, action, session: None, connection: Some(connection.id) };
+    async fn may(&self, asker: &Asker<'_>, space: &Space, action: Action) -> Result<(), AskError> {
+        let question =
+            Question { user: asker.user, space, action, session: None, connection: asker.connection };
         // Whoever looks again and again, as a script does, fills no log; only a refusal is written down.
         if action == Action::See && self.inner.standing.ask(&question).0.is_ok() {
             return Ok(());
@@ -218,8 +115,8 @@ impl Gateway {
         }
     }
 
-    async fn in_budget(&self, user: &User, connection: &Connection, space: &Space) -> Result<(), AskError> {
-        Ok(self.inner.reach.budgets.check(user, (None, connection.id), space).await?)
+    async fn in_budget(&self, asker: &Asker<'_>, space: &Space) -> Result<(), AskError> {
+        Ok(self.inner.reach.budgets.check(asker.user, (None, asker.connection), space).await?)
     }
 
     async fn sessions_in(&self, space: &Space) -> Result<Vec<LiveSession>, AskError> {
@@ -229,12 +126,12 @@ impl Gateway {
     }
 
     /// Refuses while others have sessions in the space, unless it is meant.
-    async fn nobody_else(&self, user: &User, space: &Space, force: bool) -> Result<(), AskError> {
+    async fn nobody_else(&self, asker: &Asker<'_>, space: &Space, force: bool) -> Result<(), AskError> {
         if force {
             return Ok(());
         }
         let sessions = self.sessions_in(space).await?;
-        let others = sessions.into_iter().filter(|session| session.user_id != user.id);
+        let others = sessions.into_iter().filter(|session| session.user_id != asker.user.id);
         let others: BTreeSet<String> = others.map(|session| session.user).collect();
         if others.is_empty() { Ok(()) } else { Err(AskError::Others(others.into_iter().collect())) }
     }

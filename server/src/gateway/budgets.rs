@@ -14,6 +14,7 @@ use crate::domain::budget::OverBudget;
 use crate::domain::cost::{Cost, Payer, Payers};
 use crate::domain::ids::{ConnectionId, InstanceType, SessionId, SpaceId};
 use crate::domain::money::Money;
+use crate::domain::price::PriceTable;
 use crate::domain::space::Space;
 use crate::domain::user::{User, Users};
 use crate::store::cost::Whose;
@@ -31,7 +32,7 @@ pub(super) struct Budgets {
 impl Gateway {
     /// What a space has cost since the month began; nothing while Postgres is away.
     pub async fn month_of_space(&self, space: SpaceId) -> Option<Cost> {
-        self.month(&Whose::Space(space)).await
+        self.month(&Whose::Spaces(vec![space])).await
     }
 
     /// What the spaces of a person have cost since the month began; nothing for somebody without a profile, and while
@@ -46,10 +47,20 @@ impl Gateway {
 
     /// What an hour of a space's app costs on an instance type; nothing where it is unknown, or Postgres away.
     pub async fn hourly_price(&self, space: &Space, instance_type: &InstanceType) -> Option<Money> {
-        let Budgets { costs, store, journal, .. } = &self.inner.reach.budgets;
+        let prices = self.inner.store.prices().await.ok()?;
+        self.listed_price(&prices, space, instance_type)
+    }
+
+    /// The same by prices that were read already.
+    pub(super) fn listed_price(
+        &self,
+        prices: &PriceTable,
+        space: &Space,
+        instance_type: &InstanceType,
+    ) -> Option<Money> {
+        let Budgets { costs, journal, .. } = &self.inner.reach.budgets;
         let usage = space.app.as_ref().map(|app| app.app_type).or(space.app_type)?.into();
         let terms = costs.terms.domains.get(&space.domain).cloned().unwrap_or_default();
-        let prices = store.prices().await.ok()?;
         let rates = prices.rates(&space.arn.region, usage, instance_type.as_str(), &terms);
         rates.at(journal.now()).map(Money::from_nano_usd)
     }
@@ -66,14 +77,14 @@ impl Budgets {
     pub(super) async fn check(
         &self,
         user: &User,
-        (session, connection): (Option<SessionId>, ConnectionId),
+        (session, connection): (Option<SessionId>, Option<ConnectionId>),
         space: &Space,
     ) -> Result<(), OpenError> {
         // Whose budget it is cannot be told without the record, and it is the record that is away.
         let over = self.over(user, space).await.map_err(|_| OpenError::RecordAway)?;
         let Some(over) = over else { return Ok(()) };
         let event = AuditEvent::over_budget((user.id, &user.name), space.id, &over);
-        let event = event.within(session, Some(connection));
+        let event = event.within(session, connection);
         let audit = self.journal.audit(event).await;
         Err(OpenError::OverBudget { over: Box::new(over), audit })
     }

@@ -118,7 +118,9 @@ impl Reach {
         }
         self.allowed(visitor, space, Action::Start).await?;
         if !under_way {
-            self.budgets.check(&visitor.user, (Some(visitor.session), visitor.connection), space).await?;
+            self.budgets
+                .check(&visitor.user, (Some(visitor.session), Some(visitor.connection)), space)
+                .await?;
         }
         let up = self.starter.up(&Actor::person(&visitor.user), space, report).await?;
         // The run is on record from now on, and the next to come finds the space listed as up.

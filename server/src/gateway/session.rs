@@ -179,7 +179,7 @@ impl Session {
             let visitor = self.visitor(Action::Open).await?;
             inner.reach.allowed(&visitor, self.space(), Action::Change).await?;
             let (session, connection) = (Some(visitor.session), visitor.connection);
-            inner.reach.budgets.check(&visitor.user, (session, connection), self.space()).await?;
+            inner.reach.budgets.check(&visitor.user, (session, Some(connection)), self.space()).await?;
             let actor = Actor::person(&visitor.user);
             let change = SpaceChange { remote_access: Some(true), ..SpaceChange::default() };
             inner.starter.change(&actor, self.space(), &change, progress).await?;

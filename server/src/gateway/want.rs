@@ -11,6 +11,7 @@ use crate::domain::ids::ConnectionId;
 use crate::domain::record::ChannelKind;
 use crate::domain::space::SpaceState;
 use crate::domain::start::StartStep;
+use crate::domain::user::User;
 
 /// An authenticated SSH connection of a client.
 #[derive(Debug, Clone)]
@@ -25,6 +26,31 @@ pub struct Connection {
     pub key_fingerprint: String,
     /// When it was authenticated.
     pub authenticated_at: OffsetDateTime,
+}
+
+/// Who asks something about a space, and from where: over SSH or on a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The person.
+    pub user: &'a User,
+    /// The SSH connection, if it came over one.
+    pub connection: Option<ConnectionId>,
+    /// Where they are.
+    pub address: IpAddr,
+}
+
+impl<'a> Asker<'a> {
+    /// Somebody who asks over SSH.
+    #[must_use]
+    pub const fn over(connection: &Connection, user: &'a User) -> Self {
+        Self { user, connection: Some(connection.id), address: connection.address }
+    }
+
+    /// Somebody who asks on a page.
+    #[must_use]
+    pub const fn on_page(user: &'a User, address: IpAddr) -> Self {
+        Self { user, connection: None, address }
+    }
 }
 
 /// How a start is getting on, for whoever waits. `ssh` renders it.

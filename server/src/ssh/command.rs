@@ -12,6 +12,7 @@ use super::messages::{self, Message, ProvenBy};
 use super::target;
 use super::terminal::{Gone, Terminal};
 use super::words::words;
+use crate::domain::names::shortest;
 use crate::domain::user::User;
 use crate::gateway::Purpose;
 use crate::identity::MyKeys;
@@ -111,7 +112,8 @@ async fn answer(client: &Client, words: &[&str], command: &str) -> Answer {
         [] | ["help" | "--help" | "-h"] => Answer::Text(messages::help(address)),
         ["whoami"] => Answer::Text(whoami(client).await),
         ["spaces"] => Answer::Text(messages::spaces(&client.spaces())),
-        ["config", names @ ..] if !names.is_empty() => config(client, names),
+        ["config"] => all_config(client),
+        ["config", names @ ..] => config(client, names),
         ["keys"] => keys(client).await,
         ["keys", "remove", which @ ..] if !which.is_empty() => remove_key(client, &which.join(" ")).await,
         ["logout"] => log_out(client).await,
@@ -181,6 +183,12 @@ async fn log_out(client: &Client) -> Answer {
     }
 }
 
+/// A block for each of the person's spaces.
+fn all_config(client: &Client) -> Answer {
+    let (address, spaces) = (&client.shared.address, client.spaces());
+    Answer::Text(spaces.iter().map(|space| address.config_block(&shortest(space, &spaces))).collect())
+}
+
 /// A block for each name. Names are checked for form only: a space may be created later.
 fn config(client: &Client, names: &[&str]) -> Answer {
     let address = &client.shared.address;
@@ -189,7 +197,7 @@ fn config(client: &Client, names: &[&str]) -> Answer {
         if let Err(error) = target::read(name) {
             return Answer::Misused(messages::malformed(&error, address));
         }
-        text.push_str(&messages::config_block(name, address));
+        text.push_str(&address.config_block(name));
     }
     Answer::Text(text)
 }

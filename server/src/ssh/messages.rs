@@ -16,7 +16,6 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::Address;
 use crate::domain::access::Because;
-use crate::domain::names::COMMAND_LINE;
 use crate::domain::start::StartStep;
 use crate::gateway::Progress;
 use crate::gateway::flow::Cut;
@@ -46,22 +45,6 @@ pub(super) const QUESTION: &str = "  Switch it on and restart? [y/N] ";
 pub(super) const BELL: &str = "\u{7}";
 /// What a client reads that came when too many others were waiting.
 pub(super) const CROWDED: &str = "spaceport: too many logins are waiting, try again in a moment\r\n";
-
-impl Address {
-    /// `ssh NAME@HOST`, with the port where it is not the usual one.
-    pub(super) fn ssh(&self, name: &str) -> String {
-        match self.port {
-            22 => format!("ssh {name}@{}", self.host),
-            port => format!("ssh -p {port} {name}@{}", self.host),
-        }
-    }
-
-    /// A command of the gateway's own command line.
-    #[must_use]
-    pub fn command(&self, command: &str) -> String {
-        format!("{} {command}", self.ssh(COMMAND_LINE))
-    }
-}
 
 /// For somebody whose keys are all unknown; shown before the client gives up.
 pub(super) fn unknown_key(fingerprint: Option<&str>, address: &Address) -> Message {

@@ -21,8 +21,8 @@ use crate::domain::space::SpaceArn;
 pub enum Whose {
     /// Everybody's.
     Everybody,
-    /// One space's.
-    Space(SpaceId),
+    /// Those of these spaces.
+    Spaces(Vec<SpaceId>),
     /// A domain's.
     Domain(DomainAlias),
     /// Those of spaces that these profiles own.
@@ -122,10 +122,12 @@ impl Store {
         from: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<Vec<SpaceFacts>, StoreError> {
-        let (mut space, mut domain, mut domains, mut owners) = (None, None, None, None);
+        let (mut ids, mut domain, mut domains, mut owners) = (None, None, None, None);
         match whose {
             Whose::Everybody => {}
-            Whose::Space(id) => space = Some(id.uuid()),
+            Whose::Spaces(spaces) => {
+                ids = Some(spaces.iter().map(|space| space.uuid()).collect::<Vec<_>>());
+            }
             Whose::Domain(alias) => domain = Some(alias.as_str()),
             Whose::Profiles(profiles) => {
                 domains = Some(profiles.iter().map(|(domain, _)| domain.to_string()).collect::<Vec<_>>());
@@ -135,14 +137,14 @@ impl Store {
         let rows = sqlx::query!(
             "SELECT id, arn, domain, name, owner, first_seen_at, deleted_at, storage_gib FROM spaces s
              WHERE first_seen_at < $2 AND (deleted_at IS NULL OR deleted_at > $1)
-               AND ($3::uuid IS NULL OR id = $3) AND ($4::text IS NULL OR domain = $4)
+               AND ($3::uuid[] IS NULL OR id = ANY ($3)) AND ($4::text IS NULL OR domain = $4)
                AND ($5::text[] IS NULL OR EXISTS (
                         SELECT FROM unnest($5::text[], $6::text[]) AS theirs (domain, owner)
                         WHERE theirs.domain = s.domain AND theirs.owner = s.owner))
              ORDER BY domain, name, first_seen_at",
             from,
             until,
-            space,
+            ids.as_deref() as Option<&[Uuid]>,
             domain,
             domains.as_deref() as Option<&[String]>,
             owners.as_deref() as Option<&[String]>,
@@ -164,7 +166,7 @@ impl Store {
         Ok(spaces.collect())
     }
 
-    async fn runs_between(
+    pub(super) async fn runs_between(
         &self,
         spaces: &[Uuid],
         from: OffsetDateTime,

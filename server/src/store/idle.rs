@@ -18,7 +18,7 @@ mod looks;
 mod stops;
 
 pub use looks::Looks;
-pub use stops::{PastStop, StopStart};
+pub use stops::{LastEnd, PastStop, StopStart};
 
 /// What is known of a run, and where it is on the way to a stop.
 #[derive(Debug, Clone)]

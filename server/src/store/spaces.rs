@@ -1,5 +1,6 @@
 //! What complete listings of a domain show: written as a whole, for every replica to read.
 
+mod life;
 mod rows;
 mod runs;
 mod tags;
@@ -11,6 +12,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::life::{LifeStop, NewestSession, PastSession};
 pub use self::rows::StoredListing;
 
 use super::text::plain_option;

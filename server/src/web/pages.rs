@@ -2,11 +2,14 @@
 
 pub(super) mod approve;
 pub(super) mod certificate;
+pub(super) mod connect;
 pub(super) mod grants;
 pub(super) mod keys;
 pub(super) mod logins;
 pub(super) mod sessions;
 pub(super) mod signin;
+pub(super) mod space;
+pub(super) mod spaces;
 pub(super) mod users;
 
 use std::time::Duration;
@@ -21,6 +24,7 @@ use tracing::error;
 
 use super::visit::Person;
 use crate::domain::user::{Role, Standing};
+use crate::gateway::AskError;
 use crate::store::StoreError;
 
 /// The largest form that is read.
@@ -107,6 +111,8 @@ pub(super) enum Problem {
     NotSignedIn(StatusCode, &'static str),
     /// Too much of it came from one address; again after this time.
     TooMany(Duration),
+    /// This gateway does not watch spaces.
+    Unwatched,
     /// Postgres is away.
     Away,
     /// A fault of ours.
@@ -117,6 +123,20 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         error!(error = error.detail(), "a page could not be made");
         Self::Away
+    }
+}
+
+impl Problem {
+    /// Why spaces cannot be shown.
+    fn ask(error: AskError) -> Self {
+        match error {
+            AskError::NotWatched => Self::Unwatched,
+            AskError::RecordAway => Self::Away,
+            error => {
+                error!(?error, "a page could not be made");
+                Self::Broken
+            }
+        }
     }
 }
 
@@ -166,6 +186,11 @@ impl IntoResponse for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many sign-ins at once",
                 "Your address has begun very many in a minute. Try again a little later.",
+            ),
+            Self::Unwatched => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Spaces are not watched here yet",
+                "The gateway has just started, or does not watch spaces for idleness. Try again in a minute.",
             ),
             Self::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -218,5 +243,5 @@ fn shown(at: OffsetDateTime) -> String {
 
 /// The first page.
 pub(super) async fn home(_person: Person) -> Redirect {
-    Redirect::to("/keys")
+    Redirect::to("/spaces")
 }

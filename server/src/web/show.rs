@@ -30,9 +30,13 @@ impl When {
         Self::reading(utc, text.unwrap_or_default())
     }
 
-    /// How long ago it was: `4 h 20 min ago`.
-    pub(super) fn ago(at: OffsetDateTime, now: OffsetDateTime) -> Self {
-        Self::reading(at.to_offset(UtcOffset::UTC), format!("{} ago", rough(now - at)))
+    /// The same, to the second.
+    pub(super) fn second(at: OffsetDateTime, now: OffsetDateTime) -> Self {
+        let seconds =
+            at.to_offset(UtcOffset::UTC).format(format_description!(":[second]")).unwrap_or_default();
+        let mut when = Self::at(at, now);
+        when.text.push_str(&seconds);
+        when
     }
 
     fn reading(utc: OffsetDateTime, text: String) -> Self {
@@ -42,6 +46,23 @@ impl When {
         let machine = utc.replace_nanosecond(0).unwrap_or(utc).format(&Rfc3339);
         Self { machine: machine.unwrap_or_default(), exact: utc.format(exact).unwrap_or_default(), text }
     }
+}
+
+/// `14:32`, of UTC.
+pub(super) fn clock(at: OffsetDateTime) -> String {
+    at.to_offset(UtcOffset::UTC).format(format_description!("[hour]:[minute]")).unwrap_or_default()
+}
+
+/// `4 h 20 min`; less than a minute is a minute.
+pub(super) fn length(time: time::Duration) -> String {
+    rough(time.max(time::Duration::MINUTE))
+}
+
+/// The software of a client's version line: `OpenSSH 9.9` of `SSH-2.0-OpenSSH_9.9 Debian-1` (RFC 4253 section 4.2).
+pub(super) fn software(version: &str) -> String {
+    let software = version.strip_prefix("SSH-2.0-").unwrap_or(version);
+    let software = software.split(' ').next().unwrap_or_default();
+    if software.is_empty() { "unknown software".to_owned() } else { software.replace('_', " ") }
 }
 
 #[cfg(test)]
@@ -57,10 +78,10 @@ mod tests {
         assert_eq!(text(datetime!(2026-11-27 09:05 UTC)), "09:05");
         assert_eq!(text(datetime!(2026-11-24 09:05 UTC)), "Tue 24 Nov, 09:05");
         assert_eq!(text(datetime!(2025-11-24 09:05 UTC)), "24 Nov 2025, 09:05");
-        let ago = When::ago(datetime!(2026-11-27 10:12:30.5 UTC), now);
-        assert_eq!(ago.text, "4 h 19 min ago");
+        let second = When::second(datetime!(2026-11-27 10:12:30.5 UTC), now);
+        assert_eq!(second.text, "10:12:30");
         assert_eq!(
-            (ago.machine.as_str(), ago.exact.as_str()),
+            (second.machine.as_str(), second.exact.as_str()),
             ("2026-11-27T10:12:30Z", "Fri 27 Nov 2026, 10:12:30 UTC")
         );
     }

@@ -15,11 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
 use super::pages::{
-    self, Problem, approve, certificate, grants, home, keys, logins, sessions, signin, users,
+    self, Problem, approve, certificate, connect, grants, home, keys, logins, sessions, signin, space,
+    spaces, users,
 };
 use crate::config::{Provider, PublicUrl, Web};
+use crate::domain::ports::Clock;
+use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
+use crate::ssh::Address;
 use crate::store::Store;
 
 /// The stylesheet, built in.
@@ -34,10 +38,45 @@ pub struct Site {
     pub(super) identity: Identity,
     pub(super) certificates: Certificates,
     pub(super) store: Store,
+    pub(super) gateway: Gateway,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) address: Address,
+    pub(super) host_key: HostKey,
     pub(super) public_url: PublicUrl,
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
     pub(super) content_policy: HeaderValue,
     tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What a site is made of.
+pub struct Parts<'a> {
+    /// Its settings.
+    pub web: &'a Web,
+    /// Who people sign in with.
+    pub providers: &'a [Provider],
+    /// Who people are.
+    pub identity: Identity,
+    /// Whose certificates are taken.
+    pub certificates: Certificates,
+    /// Postgres.
+    pub store: Store,
+    /// Spaces.
+    pub gateway: Gateway,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How people reach the gateway by ssh.
+    pub address: Address,
+    /// By what they know it there.
+    pub host_key: HostKey,
+}
+
+/// The SSH host key, as people compare it.
+#[derive(Debug, Clone)]
+pub struct HostKey {
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// The line of `known_hosts`.
+    pub known_host: String,
 }
 
 impl Site {
@@ -45,12 +84,9 @@ impl Site {
     ///
     /// # Errors
     /// When the TLS files do not do.
-    pub fn new(
-        web: &Web,
-        providers: &[Provider],
-        (identity, certificates): (Identity, Certificates),
-        store: Store,
-    ) -> Result<Self, TlsError> {
+    pub fn new(parts: Parts<'_>) -> Result<Self, TlsError> {
+        let Parts { web, providers, identity, certificates, store, gateway, clock, address, host_key } =
+            parts;
         // Signing out goes on to the provider, and browsers hold a form's redirects against `form-action`.
         let issuers: BTreeSet<String> = providers.iter().map(|provider| provider.issuer.origin()).collect();
         let issuers: String = issuers.into_iter().map(|origin| format!(" {origin}")).collect();
@@ -62,6 +98,10 @@ impl Site {
             identity,
             certificates,
             store,
+            gateway,
+            clock,
+            address,
+            host_key,
             public_url: web.public_url.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             content_policy: HeaderValue::from_str(&policy)
@@ -99,6 +139,12 @@ fn router(site: Arc<Site>) -> Router {
         .route("/signin/{provider}/callback", get(signin::arrive))
         .route("/signout", post(signin::sign_out))
         .route("/k/{approval}", get(approve::show).post(approve::answer))
+        .route("/spaces", get(spaces::list))
+        .route("/spaces/{domain}/{space}", get(space::show))
+        .route("/spaces/{domain}/{space}/hold", post(space::hold))
+        .route("/spaces/{domain}/{space}/stop", post(space::stop))
+        .route("/spaces/{domain}/{space}/start", post(space::start))
+        .route("/connect", get(connect::show))
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{key}/remove", post(keys::remove))
         .route("/keys/certificate", post(certificate::issue))

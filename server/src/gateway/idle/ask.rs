@@ -1,5 +1,6 @@
 //! What people ask of idleness: why a space is up or stopped, to keep it up, to stop it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use time::OffsetDateTime;
 use super::Idle;
 use crate::domain::actor::Actor;
 use crate::domain::idle::{Ground, Hold, Input, Known, Phase, Rule, Trigger, Verdict, grounds};
+use crate::domain::ids::{InstanceType, SpaceId};
 use crate::domain::run::OpenRun;
 use crate::domain::space::Space;
 use crate::domain::user::User;
 use crate::store::StoreError;
-use crate::store::idle::PastStop;
+use crate::store::idle::{Judgement, PastStop};
 use crate::store::people::Change;
 
 /// What is known of a space: the same for terminal, page and API.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Status {
     /// Its run, if it is up.
     pub up: Option<Up>,
@@ -48,6 +50,8 @@ pub struct Up {
 pub struct Ended {
     /// When a listing first showed it gone.
     pub at: OffsetDateTime,
+    /// What it ran on.
+    pub instance_type: Option<InstanceType>,
     /// How the gateway stopped it; nothing if it ended otherwise.
     pub stop: Option<PastStop>,
     /// What that rested on.
@@ -68,42 +72,53 @@ pub enum Stopping {
 }
 
 impl Idle {
-    /// What is known of a space.
+    /// What is known of each of these spaces.
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn status(&self, space: &Space) -> Result<Status, StoreError> {
+    pub async fn statuses(&self, spaces: &[SpaceId]) -> Result<HashMap<SpaceId, Status>, StoreError> {
         let (store, now) = (&self.parts().store, self.parts().clock.now());
-        let Some(run) = store.open_run(space.id).await? else {
-            let Some((run, at, stop)) = store.last_end(space.id).await? else {
-                return Ok(Status { up: None, ended: None });
-            };
+        let runs = store.open_runs_in(spaces).await?;
+        let mut judgements = store.judgements(&runs.iter().map(|run| run.run).collect::<Vec<_>>()).await?;
+        let mut holds = store.holds(spaces, now).await?;
+        let mut statuses = HashMap::new();
+        for run in runs {
+            let (space, judgement) = (run.space.id, judgements.remove(&run.run));
+            let up = self.up(run, judgement.as_ref(), holds.remove(&space), now);
+            statuses.insert(space, Status { up: Some(up), ended: None });
+        }
+        let down: Vec<SpaceId> =
+            spaces.iter().filter(|space| !statuses.contains_key(space)).copied().collect();
+        for (space, end) in store.last_ends(&down).await? {
             let mut resting = Vec::new();
-            if let Some(look) = stop.as_ref().and_then(|stop| stop.evidence.clone())
-                && let Some(run) = store.run(run).await?
+            if let Some(look) = end.stop.as_ref().and_then(|stop| stop.evidence.clone())
+                && let Some(run) = store.run(end.run).await?
             {
                 let (at, policy, mut known) = (look.at, self.rule(&run).policy, Known::default());
                 known.take(look, &policy);
                 resting = grounds(at, &policy, &known);
             }
-            return Ok(Status { up: None, ended: Some(Ended { at, stop, grounds: resting }) });
-        };
+            let ended =
+                Ended { at: end.at, stop: end.stop, instance_type: end.instance_type, grounds: resting };
+            statuses.insert(space, Status { up: None, ended: Some(ended) });
+        }
+        Ok(statuses)
+    }
+
+    fn up(&self, run: OpenRun, judgement: Option<&Judgement>, hold: Option<Hold>, now: OffsetDateTime) -> Up {
         let rule = self.rule(&run);
-        let judgement = store.judgements(&[run.run]).await?.remove(&run.run);
-        let hold = store.holds(&[space.id], now).await?.remove(&space.id);
-        let up = Up {
-            verdict: judgement.as_ref().map(|judgement| judgement.verdict.clone()),
-            looked_at: judgement.as_ref().map(|judgement| judgement.judged_at),
-            grounds: judgement.as_ref().map_or_else(Vec::new, |j| grounds(now, &rule.policy, &j.known)),
-            stops_at: judgement.as_ref().and_then(|judgement| match judgement.stopper.phase() {
+        Up {
+            verdict: judgement.map(|judgement| judgement.verdict.clone()),
+            looked_at: judgement.map(|judgement| judgement.judged_at),
+            grounds: judgement.map_or_else(Vec::new, |j| grounds(now, &rule.policy, &j.known)),
+            stops_at: judgement.and_then(|judgement| match judgement.stopper.phase() {
                 Phase::Warned { stop_at, .. } => Some(*stop_at),
                 _ => None,
             }),
             hold,
             run,
             rule,
-        };
-        Ok(Status { up: Some(up), ended: None })
+        }
     }
 
     /// Holds a space for a person; without a time, lets go of it. Whether the person may is the caller's to ask. The

@@ -9,7 +9,7 @@ use crate::domain::grant::{Reason, Term};
 use crate::domain::ids::InstanceType;
 use crate::domain::space::Space;
 use crate::gateway::idle::Stopping;
-use crate::gateway::{AskError, StartWish, Started};
+use crate::gateway::{AskError, Asker, StartWish, Started};
 use crate::ssh::client::Nowhere;
 use crate::ssh::messages;
 use crate::ssh::progress::View;
@@ -44,7 +44,11 @@ impl Asked<'_> {
 
     pub(super) async fn status(&self, name: &str, json: bool) -> Result<Answer, Answer> {
         let (client, space) = (self.client, self.space(name).await?);
-        let report = client.shared.gateway.status(&super::person(client), &client.connection, &space).await;
+        let report = client
+            .shared
+            .gateway
+            .status(&Asker::over(&client.connection, &super::person(client)), &space)
+            .await;
         let report = report.map_err(|error| self.failed(&error, &space, ""))?;
         let text = if json { format!("{}\n", report.json()) } else { messages::status(&report) };
         Ok(Answer::Status(text, messages::code_of(&report)))
@@ -66,7 +70,8 @@ impl Asked<'_> {
         };
         let space = self.space(name).await?;
         let wish = (length, reason.as_str());
-        let held = shared.gateway.hold(&super::person(client), &client.connection, &space, wish).await;
+        let held =
+            shared.gateway.hold(&Asker::over(&client.connection, &super::person(client)), &space, wish).await;
         let held = held.map_err(|error| self.failed(&error, &space, ""))?;
         Ok(Answer::Text(messages::held(&held, space.name().as_str(), &reason, shared.clock.now())))
     }
@@ -74,7 +79,8 @@ impl Asked<'_> {
     pub(super) async fn stop(&self, name: &str, force: bool) -> Result<Answer, Answer> {
         let (client, space) = (self.client, self.space(name).await?);
         let gateway = &client.shared.gateway;
-        let stopped = gateway.stop(&super::person(client), &client.connection, &space, force).await;
+        let stopped =
+            gateway.stop(&Asker::over(&client.connection, &super::person(client)), &space, force).await;
         let stopped = stopped.map_err(|error| self.failed(&error, &space, &format!("stop {name}")))?;
         let shown = space.name().as_str();
         Ok(match stopped.outcome {
@@ -122,7 +128,10 @@ impl Asked<'_> {
         let mut view = View::new(shown, terminal.pty, terminal.dumb);
         let person = super::person(client);
         let gateway = client.shared.gateway.clone();
-        let work = async move { gateway.start(&person, &client.connection, space, wish, &sender).await };
+        let work = async move {
+            let asker = Asker::over(&client.connection, &person);
+            gateway.start(&asker, space, wish, &sender).await
+        };
         tokio::pin!(work);
         let mut reporting = true;
         let outcome = loop {

@@ -1,7 +1,7 @@
 //! Answers of the gateway's own command line: bare, on stdout.
 
 use super::{Address, Message};
-use crate::domain::names::COMMAND_LINE;
+use crate::domain::names::{COMMAND_LINE, shortest};
 use crate::domain::space::Space;
 
 /// What there is to type.
@@ -40,7 +40,7 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
         command("keys"),
         command("keys remove FINGERPRINT|NAME"),
         command("logout"),
-        command("config SPACE..."),
+        command("config [SPACE...]"),
     )
 }
 
@@ -49,7 +49,7 @@ pub(in crate::ssh) fn spaces(spaces: &[Space]) -> String {
     if spaces.is_empty() {
         return "There is no space that you may open.\n".to_owned();
     }
-    let names: Vec<String> = spaces.iter().map(|space| written(space, spaces)).collect();
+    let names: Vec<String> = spaces.iter().map(|space| shortest(space, spaces)).collect();
     let width = names.iter().map(String::len).max().unwrap_or_default().max("SPACE".len());
     let mut out = format!("{:<width$}  {:<8}  INSTANCE\n", "SPACE", "STATE");
     for (name, space) in names.iter().zip(spaces) {
@@ -60,13 +60,6 @@ pub(in crate::ssh) fn spaces(spaces: &[Space]) -> String {
         out.push('\n');
     }
     out
-}
-
-/// The shortest name that reaches a space: its domain is written where another domain has one of that name.
-fn written(space: &Space, spaces: &[Space]) -> String {
-    let name = space.name().as_str();
-    let namesakes = spaces.iter().filter(|other| other.name().as_str().eq_ignore_ascii_case(name)).count();
-    if namesakes > 1 { format!("{name}.{}", space.domain) } else { name.to_owned() }
 }
 
 /// A block of `ssh_config` for one space.

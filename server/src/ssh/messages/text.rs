@@ -97,6 +97,15 @@ impl Message {
         out
     }
 
+    /// The message as sentences of a page: what happened and why. What to type next is for terminals.
+    pub(in crate::ssh) fn sentences(&self) -> String {
+        let why = self.lines.iter().find_map(|line| match line {
+            Line::Field("Why:", text) => Some(text.as_str()),
+            _ => None,
+        });
+        [Some(self.headline.as_str()), why].into_iter().flatten().map(capital).collect::<Vec<_>>().join(" ")
+    }
+
     /// The message where only one line is shown: in refusals of channels and in disconnects.
     pub(in crate::ssh) fn one_line(&self) -> String {
         let mut out = format!("spaceport: {}", self.headline);
@@ -111,6 +120,18 @@ impl Message {
         }
         out
     }
+}
+
+/// A sentence with a capital. What begins with a name, which may have letters other than those of a word, keeps it.
+fn capital(sentence: &str) -> String {
+    let first = sentence.split(' ').next().unwrap_or_default();
+    if !["you", "that", "this", "the", "its", "it", "something", "none", "everybody", "a", "an"]
+        .contains(&first)
+    {
+        return sentence.to_owned();
+    }
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |letter| format!("{}{}", letter.to_uppercase(), letters.as_str()))
 }
 
 /// Breaks text between words. A word that is wider than the line, such as an address, stays whole.

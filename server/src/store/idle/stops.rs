@@ -1,11 +1,14 @@
 //! Stops of spaces, from the warning to the end.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::understood;
 use crate::domain::idle::{Evidence, Outcome, Phase, Trigger};
-use crate::domain::ids::{RunId, SpaceId, StopId};
+use crate::domain::ids::{InstanceType, RunId, SpaceId, StopId};
 use crate::store::{Store, StoreError};
 
 /// A stop that begins.
@@ -40,6 +43,19 @@ pub struct PastStop {
     pub ended_at: OffsetDateTime,
     /// What it rested on.
     pub evidence: Option<Evidence>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct LastEnd {
+    /// The run.
+    pub run: RunId,
+    /// When a listing first showed it gone.
+    pub at: OffsetDateTime,
+    /// What it ran on.
+    pub instance_type: Option<InstanceType>,
+    /// How the gateway stopped it, if it did.
+    pub stop: Option<PastStop>,
 }
 
 impl Store {
@@ -97,25 +113,27 @@ impl Store {
         Ok(())
     }
 
-    /// When the last run of a space that is over ended, and how the gateway stopped it, if it did.
+    /// How the last run of each of these spaces that is over ended, and how the gateway stopped it, if it did.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub async fn last_end(
-        &self,
-        space: SpaceId,
-    ) -> Result<Option<(RunId, OffsetDateTime, Option<PastStop>)>, StoreError> {
-        let row = sqlx::query!(
-            r#"SELECT r.id, r.ended_at AS "ended_at!", s.trigger AS "trigger?", s.policy AS "policy?",
-                      s.dry_run AS "dry_run?", s.ended_at AS stopped_at, s.evidence AS "evidence?"
-               FROM runs r LEFT JOIN stops s ON s.run_id = r.id AND s.outcome = 'stopped'
-               WHERE r.space_id = $1 AND r.ended_at IS NOT NULL
-               ORDER BY r.ended_at DESC, s.ended_at DESC LIMIT 1"#,
-            space.uuid(),
+    /// When they cannot be read.
+    pub async fn last_ends(&self, spaces: &[SpaceId]) -> Result<HashMap<SpaceId, LastEnd>, StoreError> {
+        let spaces: Vec<Uuid> = spaces.iter().map(|space| space.uuid()).collect();
+        let rows = sqlx::query!(
+            r#"SELECT e.space_id, e.id, e.instance_type, e.ended_at AS "ended_at!", s.trigger AS "trigger?",
+                      s.policy AS "policy?", s.dry_run AS "dry_run?", s.ended_at AS "stopped_at?",
+                      s.evidence AS "evidence?"
+               FROM unnest($1::uuid[]) AS wanted (space_id)
+               CROSS JOIN LATERAL (SELECT r.space_id, r.id, r.instance_type, r.ended_at FROM runs r
+                                   WHERE r.space_id = wanted.space_id AND r.ended_at IS NOT NULL
+                                   ORDER BY r.ended_at DESC LIMIT 1) e
+               LEFT JOIN LATERAL (SELECT * FROM stops WHERE run_id = e.id AND outcome = 'stopped'
+                                  ORDER BY ended_at DESC LIMIT 1) s ON true"#,
+            &spaces,
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(row.map(|row| {
+        let ends = rows.into_iter().map(|row| {
             let run = RunId::from(row.id);
             let stop =
                 row.trigger.zip(row.policy).zip(row.stopped_at).and_then(|((trigger, policy), ended_at)| {
@@ -127,8 +145,10 @@ impl Store {
                         evidence: row.evidence.and_then(|evidence| understood(run, evidence)),
                     })
                 });
-            (run, row.ended_at, stop)
-        }))
+            let instance_type = row.instance_type.and_then(|text| text.parse().ok());
+            (SpaceId::from(row.space_id), LastEnd { run, at: row.ended_at, instance_type, stop })
+        });
+        Ok(ends.collect())
     }
 
     /// When the newest run of a space was stopped for idleness, or began to be: whether it is gone by a listing or not.

@@ -30,8 +30,17 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn open_run(&self, space: SpaceId) -> Result<Option<OpenRun>, StoreError> {
-        let mut runs = self.runs_of(Some(space), None).await?;
+        let mut runs = self.runs_of(Some(&[space.uuid()]), None).await?;
         Ok(runs.pop())
+    }
+
+    /// The runs of these spaces that no listing has shown gone.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn open_runs_in(&self, spaces: &[SpaceId]) -> Result<Vec<OpenRun>, StoreError> {
+        let spaces: Vec<Uuid> = spaces.iter().map(|space| space.uuid()).collect();
+        self.runs_of(Some(&spaces), None).await
     }
 
     /// A run, whether it lasts or not.
@@ -43,8 +52,8 @@ impl Store {
         Ok(runs.pop())
     }
 
-    /// Those that last, or the one that is named; the oldest first.
-    async fn runs_of(&self, space: Option<SpaceId>, run: Option<RunId>) -> Result<Vec<OpenRun>, StoreError> {
+    /// Those that last, of these spaces only, or the one that is named; the oldest first.
+    async fn runs_of(&self, spaces: Option<&[Uuid]>, run: Option<RunId>) -> Result<Vec<OpenRun>, StoreError> {
         let rows = sqlx::query_as!(
             RunRow,
             r#"SELECT r.id AS run, r.app_created_at, r.began_at, r.instance_type, r.storage_gib AS run_storage_gib,
@@ -54,9 +63,9 @@ impl Store {
                       s.listed_app_image, s.listed_app_image_version
                FROM runs r JOIN spaces s ON s.id = r.space_id
                WHERE ($2::uuid IS NULL AND r.ended_at IS NULL OR r.id = $2)
-                 AND ($1::uuid IS NULL OR r.space_id = $1)
+                 AND ($1::uuid[] IS NULL OR r.space_id = ANY ($1))
                ORDER BY r.app_created_at, r.id"#,
-            space.map(SpaceId::uuid),
+            spaces,
             run.map(RunId::uuid),
         )
         .fetch_all(&self.pool)

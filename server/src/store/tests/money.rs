@@ -273,7 +273,7 @@ async fn a_month_is_counted_for_a_space_a_profile_and_a_domain() {
     let plain = CostTerms::default();
     let main: crate::domain::ids::DomainAlias = "main".parse().unwrap();
     let owner = |name: &str| Whose::Profiles(vec![(main.clone(), name.parse().unwrap())]);
-    assert_eq!(cost(Whose::Space(world.space), &plain).await, counted);
+    assert_eq!(cost(Whose::Spaces(vec![world.space]), &plain).await, counted);
     assert_eq!(cost(Whose::Domain(main.clone()), &plain).await, counted);
     assert_eq!(cost(Whose::Domain("lab".parse().unwrap()), &plain).await, nothing);
     assert_eq!(cost(owner("nobody"), &plain).await, nothing);

@@ -1,0 +1,176 @@
+//! The pages about spaces: why each is up, what it costs, holds, stops and starts, and the guide to the first connection.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use spaceport_tests::browser::Browser;
+use spaceport_tests::until::until;
+use spaceport_tests::visitor::{Page, Visitor};
+
+use crate::grants::allow_grants;
+use crate::scene::{Pictures, Scene, Setting};
+
+/// How long a space may take to be listed, judged, started or stopped.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Everything is looked at each second or two, and nothing is stopped while a test lasts.
+const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[cost]\nrefresh_prices = false\n\n\
+                     [idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
+
+async fn scene() -> Result<Scene> {
+    Scene::with(Setting { gateway: QUICK.to_owned(), ..Setting::default() }).await
+}
+
+/// Gives somebody a space of Alice's, as an operator would.
+async fn give(scene: &Scene, user: &str, space: &str) -> Result<()> {
+    allow_grants(&scene.world)?;
+    let what = ["grant", "add", "--user", user, "--space", space, "--for", "2h"];
+    let rest = ["--reason", "a test", "--by", "dana"];
+    scene.world.spaceport(&[&what[..], &rest[..]].concat()).await?.well()?;
+    Ok(())
+}
+
+/// A page, once it shows a text.
+async fn shows(visitor: &Visitor, url: &str, text: &str) -> Result<Page> {
+    let last = std::cell::RefCell::new(String::new());
+    let what = format!("{url} to show {text}");
+    let waited = until(&what, PATIENCE, async || {
+        let page = visitor.get(url).await?;
+        last.replace(page.body.clone());
+        Ok(page.body.contains(text).then_some(page))
+    });
+    waited.await.with_context(|| format!("it showed {}", last.borrow()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_says_why_it_is_up_and_is_held_and_stopped_from_its_page() -> Result<()> {
+    let scene = scene().await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let (home, page) = (scene.page("/spaces"), scene.page("/spaces/main/team"));
+    let seen = shows(&anna, &home, "Stops ").await?.shows("Nobody and nothing has been at work")?;
+    seen.shows("1</span></h2>")?
+        .shows("ssh -p")?
+        .shows("vscode://vscode-remote/ssh-remote+team@localhost")?;
+    shows(&anna, &page, "Seven days").await?.shows("Evidence")?.shows("Cost this month")?;
+    let held = anna.get(&page).await?.form("/spaces/main/team/hold")?;
+    let held = held.set("for", "3h").set("because", "<b>evaluation</b>").submit().await?.is(200)?;
+    let held = held
+        .shows("It is held.")?
+        .shows("Held by anna until")?
+        .shows("“&#60;b&#62;evaluation&#60;/b&#62;”")?;
+    ensure!(held.url.path() == "/spaces/main/team", "{held:?}");
+    shows(&anna, &page, "Not stopped while it is held.").await?.shows(">Held</span>")?;
+    let fields = [("for".to_owned(), "off".to_owned()), ("back".to_owned(), "home".to_owned())];
+    let free = anna.post(Some(&scene.site), &scene.page("/spaces/main/team/hold"), &fields).await?.is(200)?;
+    ensure!(free.shows("Your hold is over.")?.url.path() == "/spaces", "back to where the form was");
+    let fields = [("for".to_owned(), "90d".to_owned())];
+    let long = anna.post(Some(&scene.site), &scene.page("/spaces/main/team/hold"), &fields).await?;
+    long.is(422)?.shows("That is too long.")?.shows("at most")?;
+    anna.get(&page)
+        .await?
+        .form("/spaces/main/team/stop")?
+        .submit()
+        .await?
+        .is(200)?
+        .shows("It is stopping.")?;
+    shows(&anna, &home, "anna stopped it at").await?.shows("Not running")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_goes_on_without_its_page_and_says_what_became_of_it() -> Result<()> {
+    let scene = scene().await?;
+    for space in ["stopped", "no-capacity"] {
+        give(&scene, "anna", space).await?;
+    }
+    let (anna, _) = scene.sign_in("anna").await?;
+    let page = scene.page("/spaces/main/stopped");
+    let asked = shows(&anna, &page, "Start<span").await?.form("/spaces/main/stopped/start")?.submit().await?;
+    asked.is(200)?.shows("It is starting.")?;
+    // Another browser sees it too.
+    let (again, _) = scene.sign_in("anna").await?;
+    shows(&again, &page, ">Running</span>").await?;
+    let fields = [("type".to_owned(), "m5".to_owned())];
+    let wrong = anna.post(Some(&scene.site), &scene.page("/spaces/main/stopped/start"), &fields).await?;
+    wrong.is(422)?.shows("“m5” is no instance type.")?;
+    let failing = scene.page("/spaces/main/no-capacity");
+    shows(&anna, &failing, "Start<span")
+        .await?
+        .form("/spaces/main/no-capacity/start")?
+        .submit()
+        .await?
+        .is(200)?;
+    shows(&anna, &failing, "It did not start at").await?.shows("Try again<span")?;
+    shows(&anna, &scene.page("/spaces"), "It did not start at").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_ones_own_is_not_there_and_auditors_see_without_touching() -> Result<()> {
+    let scene = scene().await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    shows(&ada, &scene.page("/spaces?of=everybody"), "bo-private").await?.shows("Everybody’s")?;
+    for path in ["/spaces/main/bo-private", "/spaces/main/nowhere", "/spaces/x/team", "/spaces?of=everybody"]
+    {
+        anna.get(&scene.page(path)).await?.is(404).with_context(|| path.to_owned())?;
+    }
+    let seen = ada.get(&scene.page("/spaces/main/bo-private")).await?.is(200)?.shows("Seven days")?;
+    ensure!(!seen.body.contains("/spaces/main/bo-private/stop"), "{seen:?}");
+    for what in ["hold", "stop", "start"] {
+        for visitor in [&anna, &ada] {
+            let path = scene.page(&format!("/spaces/main/bo-private/{what}"));
+            visitor.post(Some(&scene.site), &path, &[("for".to_owned(), "1h".to_owned())]).await?.is(404)?;
+        }
+        let path = scene.page(&format!("/spaces/main/team/{what}"));
+        anna.post(Some("https://evil.example"), &path, &[]).await?.is(403)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_notices_the_first_connection_and_has_the_words_of_the_terminal() -> Result<()> {
+    let scene = scene().await?;
+    let (laptop, anna) = scene.laptop("anna").await?;
+    let guide = scene.page("/connect");
+    let page = anna.get(&guide).await?.is(200)?.shows("Waiting for your first connection")?;
+    let page = page.shows("One key of yours is")?.shows("SHA256:")?;
+    let config = laptop.ssh(["-l", "spaceport", "gateway", "config"]).await?.well()?.text();
+    ensure!(config.starts_with("Host "), "{config}");
+    let page = page.shows(&config)?;
+    let scan = scene.world.host_key_fingerprint().await?;
+    page.shows(&scan)?;
+    laptop.ssh(["team", "true"]).await?.well()?;
+    shows(&anna, &guide, "You are in.").await?.shows("OpenSSH")?.shows("/spaces/main/team")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_about_spaces_are_looked_at_in_a_browser() -> Result<()> {
+    let scene = scene().await?;
+    for space in ["stopped", "demo", "gpu", "no-capacity"] {
+        give(&scene, "anna", space).await?;
+    }
+    let (anna, _) = scene.sign_in("anna").await?;
+    shows(&anna, &scene.page("/spaces"), "Stops ").await?;
+    let mut browser = Browser::start().await?;
+    browser.goto(&scene.page("/signin/idp?return=/spaces")).await?;
+    browser.fill("[name=login]", "anna").await?;
+    browser.fill("[name=password]", "anna").await?;
+    browser.click("button").await?;
+    browser.wait("h1").await?;
+    let mut pictures = Pictures::of(&scene)?;
+    browser.goto(&scene.page("/spaces")).await?;
+    pictures.take(&mut browser, "spaces").await?;
+    browser.click("details.menu.go summary").await?;
+    browser.wait("details[open] .copy").await?;
+    browser.press("details[open] summary", "Escape").await?;
+    ensure!(browser.count("details.menu[open]").await? == 0, "Escape closes a menu");
+    browser.goto(&scene.page("/spaces/main/demo")).await?;
+    pictures.take(&mut browser, "space").await?;
+    browser.goto(&scene.page("/connect")).await?;
+    pictures.take(&mut browser, "connect").await?;
+    let complaints = browser.complaints().await?;
+    ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
+    assert_eq!(pictures.taken(), 12, "every page was looked at");
+    Ok(())
+}
