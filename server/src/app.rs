@@ -9,7 +9,9 @@ mod idle;
 mod money;
 pub mod notify;
 mod operator;
+mod pages;
 pub mod sessions;
+mod signals;
 pub mod simulate;
 pub mod users;
 
@@ -18,18 +20,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::{HashAlg, PrivateKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use self::signals::{Request, Signals};
 use crate::aws::{Aws, own_credentials};
 use crate::config::{Config, ConfigSource, LogFormat};
 use crate::domain::access::AccessPolicy;
@@ -51,7 +53,7 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::{Metrics, logs};
-use crate::web::{self, HostKey, Ops, Site, serve as serve_ops};
+use crate::web::{Ops, serve as serve_ops};
 
 /// How long what is left may take to end after the drain.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -223,14 +225,14 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         ssh: address.clone(),
     };
     gateway.set_idle(parts.start((&tracker, &stopping)));
-    let shown_key = known_host(&host_key, &address).context("the SSH host key")?;
+    let (ssh_name, pages_key) = (address.clone(), host_key.public_key().clone());
     let ssh = Ssh::new(crate::ssh::Parts {
         gateway: gateway.clone(),
         identity: identity.clone(),
         certificates: authorities.clone(),
         clock: Arc::clone(&clock),
         settings: config.ssh.clone(),
-        address: address.clone(),
+        address,
         flow: flow_limits(config),
         budget: ProcessBudget::new(config.flow.process_cap_bytes),
         host_keys: vec![host_key],
@@ -245,31 +247,17 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
             error!(%error, "the operators' listener failed");
         }
     });
-    let web_address = match &config.web {
-        Some(web) => {
-            let listener = bind("web.listen", web.listen).await?;
-            let listens = listener.local_addr()?;
-            let site = Site::new(web::Parts {
-                web,
-                providers: &config.providers,
-                identity: identity.clone(),
-                certificates: authorities,
-                store: store.clone(),
-                gateway: gateway.clone(),
-                clock,
-                address,
-                host_key: shown_key,
-            });
-            let (site, end) = (site.context("web")?, stopping.clone());
-            tracker.spawn(async move {
-                if let Err(error) = site.serve(listener, end).await {
-                    error!(%error, "the pages' listener failed");
-                }
-            });
-            Some(listens)
-        }
-        None => None,
+    let pages = pages::Parts {
+        config,
+        identity: &identity,
+        certificates: authorities,
+        store: &store,
+        gateway: &gateway,
+        clock,
+        address: ssh_name,
+        host_key: pages_key,
     };
+    let web_address = pages.start((&tracker, &stopping)).await?;
     gateway.catalogue_tried().await;
     Ok(Running {
         replica,
@@ -349,20 +337,6 @@ async fn sealed_key(store: &Store, sealing: &SealingKey, name: &str) -> Result<P
     Ok(PrivateKey::from_openssh(sealed.expose_secret())?)
 }
 
-/// The host key as people compare it.
-fn known_host(key: &PrivateKey, address: &Address) -> Result<HostKey> {
-    let host = match address.port {
-        22 => address.host.clone(),
-        port => format!("[{}]:{port}", address.host),
-    };
-    let mut public = key.public_key().clone();
-    public.set_comment("");
-    Ok(HostKey {
-        fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
-        known_host: format!("{host} {}", public.to_openssh()?),
-    })
-}
-
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
 }
@@ -399,40 +373,5 @@ fn flow_limits(config: &Config) -> FlowLimits {
         channel_bytes: config.flow.channel_cap_bytes,
         connection_bytes: config.flow.connection_cap_bytes,
         write_timeout: config.flow.write_timeout,
-    }
-}
-
-/// What a signal asks for.
-enum Request {
-    Reload,
-    Drain,
-}
-
-/// The signals that the gateway heeds.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Request {
-        tokio::select! {
-            _ = self.terminate.recv() => Request::Drain,
-            _ = self.interrupt.recv() => Request::Drain,
-            _ = self.hangup.recv() => Request::Reload,
-        }
-    }
-
-    async fn second_drain(&mut self) {
-        while !matches!(self.next().await, Request::Drain) {}
     }
 }

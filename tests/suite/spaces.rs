@@ -7,14 +7,13 @@ use spaceport_tests::browser::Browser;
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::{Page, Visitor};
 
-use crate::grants::allow_grants;
+use crate::grants::{allow_grants, operator};
 use crate::scene::{Pictures, Scene, Setting};
 
 /// How long a space may take to be listed, judged, started or stopped.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything is looked at each second or two, and nothing is stopped while a test lasts.
-const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[cost]\nrefresh_prices = false\n\n\
-                     [idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
+const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
 
 async fn scene() -> Result<Scene> {
     Scene::with(Setting { gateway: QUICK.to_owned(), ..Setting::default() }).await
@@ -25,7 +24,7 @@ async fn give(scene: &Scene, user: &str, space: &str) -> Result<()> {
     allow_grants(&scene.world)?;
     let what = ["grant", "add", "--user", user, "--space", space, "--for", "2h"];
     let rest = ["--reason", "a test", "--by", "dana"];
-    scene.world.spaceport(&[&what[..], &rest[..]].concat()).await?.well()?;
+    operator(&scene.world, &[&what[..], &rest[..]].concat()).await?.well()?;
     Ok(())
 }
 
@@ -46,7 +45,7 @@ async fn a_space_says_why_it_is_up_and_is_held_and_stopped_from_its_page() -> Re
     let scene = scene().await?;
     let (anna, _) = scene.sign_in("anna").await?;
     let (home, page) = (scene.page("/spaces"), scene.page("/spaces/main/team"));
-    let seen = shows(&anna, &home, "Stops ").await?.shows("Nobody and nothing has been at work")?;
+    let seen = shows(&anna, &home, "Nobody and nothing has been at work").await?.shows("Stops ")?;
     seen.shows("1</span></h2>")?
         .shows("ssh -p")?
         .shows("vscode://vscode-remote/ssh-remote+team@localhost")?;
@@ -109,7 +108,7 @@ async fn what_is_not_ones_own_is_not_there_and_auditors_see_without_touching() -
     let scene = scene().await?;
     let (anna, _) = scene.sign_in("anna").await?;
     let (ada, _) = scene.sign_in("ada").await?;
-    shows(&ada, &scene.page("/spaces?of=everybody"), "bo-private").await?.shows("Everybody’s")?;
+    shows(&ada, &scene.page("/spaces?of=everybody"), "/spaces/main/demo").await?.shows("Everybody’s")?;
     for path in ["/spaces/main/bo-private", "/spaces/main/nowhere", "/spaces/x/team", "/spaces?of=everybody"]
     {
         anna.get(&scene.page(path)).await?.is(404).with_context(|| path.to_owned())?;

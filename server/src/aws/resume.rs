@@ -45,7 +45,7 @@ pub(super) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
-/// Resumes the streams of one person to one space.
+/// Resumes the streams of a person, or of the looks inside, to one space.
 pub(super) struct ActorResumes {
     pub(super) domain: Arc<DomainClients>,
     pub(super) actor: Actor,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::show::{When, clock};
+use super::show::{When, clock, length};
 use super::strip::{Frame, Strip, sum};
 use super::tell::{self, Why, due, under_way};
 use crate::domain::bands::Band;
@@ -202,7 +202,11 @@ fn on(report: &Report) -> String {
 /// What of the month was idle, if anything.
 fn idle_part(report: &Report) -> Option<String> {
     let month = &report.month;
-    (month.time_us.idle > 0).then(|| format!("{} idle", shown(month.spent.idle, month.unpriced_us.idle > 0)))
+    let unpriced = month.unpriced_us.idle > 0;
+    (month.time_us.idle > 0).then(|| match shown(month.spent.idle, unpriced).as_str() {
+        "unknown" => format!("{} idle", length(time::Duration::microseconds(month.time_us.idle))),
+        amount => format!("{amount} idle"),
+    })
 }
 
 fn editors(target: &str, address: &Address) -> Vec<(&'static str, String)> {

@@ -164,18 +164,7 @@ pub(crate) fn probe_trust(account: &str) -> Value {
 
 /// The probe: opens spaces, no more.
 pub(crate) fn probe(account: &str) -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "Look",
-                "Effect": "Allow",
-                "Action": "sagemaker:StartSession",
-                "Resource": format!("arn:aws:sagemaker:*:{account}:space/*"),
-            },
-            sessions(account),
-        ],
-    })
+    opens(account, "*")
 }
 
 /// Only the service role becomes who looks into spaces, under one name and without tags.
@@ -195,6 +184,11 @@ pub(crate) fn look_trust(account: &str) -> Value {
 
 /// Who looks into spaces of a domain: opens them, no more.
 pub(crate) fn look(account: &str, domain: &str) -> Value {
+    opens(account, &format!("{domain}/*"))
+}
+
+/// Opens these spaces, and no more.
+fn opens(account: &str, spaces: &str) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -202,7 +196,7 @@ pub(crate) fn look(account: &str, domain: &str) -> Value {
                 "Sid": "Look",
                 "Effect": "Allow",
                 "Action": "sagemaker:StartSession",
-                "Resource": format!("arn:aws:sagemaker:*:{account}:space/{domain}/*"),
+                "Resource": format!("arn:aws:sagemaker:*:{account}:space/{spaces}"),
             },
             sessions(account),
         ],
