@@ -54,7 +54,7 @@ async fn a_space_says_why_it_is_up_and_is_held_and_stopped_from_its_page() -> Re
     let held = held.set("for", "3h").set("because", "<b>evaluation</b>").submit().await?.is(200)?;
     let held = held
         .shows("It is held.")?
-        .shows("Held by anna until")?
+        .shows("anna@example.com holds it")?
         .shows("“&#60;b&#62;evaluation&#60;/b&#62;”")?;
     ensure!(held.url.path() == "/spaces/main/team", "{held:?}");
     shows(&anna, &page, "Not stopped while it is held.").await?.shows(">Held</span>")?;
@@ -71,17 +71,17 @@ async fn a_space_says_why_it_is_up_and_is_held_and_stopped_from_its_page() -> Re
         .await?
         .is(200)?
         .shows("It is stopping.")?;
-    shows(&anna, &home, "anna stopped it at").await?.shows("Not running")?;
+    shows(&anna, &home, "anna@example.com stopped it at").await?.shows("Not running")?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_goes_on_without_its_page_and_says_what_became_of_it() -> Result<()> {
     let scene = scene().await?;
-    for space in ["stopped", "no-capacity"] {
-        give(&scene, "anna", space).await?;
-    }
     let (anna, _) = scene.sign_in("anna").await?;
+    for space in ["stopped", "no-capacity"] {
+        give(&scene, "anna@example.com", space).await?;
+    }
     let page = scene.page("/spaces/main/stopped");
     let asked = shows(&anna, &page, "Start<span").await?.form("/spaces/main/stopped/start")?.submit().await?;
     asked.is(200)?.shows("It is starting.")?;
@@ -146,10 +146,10 @@ async fn the_guide_notices_the_first_connection_and_has_the_words_of_the_termina
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_about_spaces_are_looked_at_in_a_browser() -> Result<()> {
     let scene = scene().await?;
-    for space in ["stopped", "demo", "gpu", "no-capacity"] {
-        give(&scene, "anna", space).await?;
-    }
     let (anna, _) = scene.sign_in("anna").await?;
+    for space in ["stopped", "demo", "gpu", "no-capacity"] {
+        give(&scene, "anna@example.com", space).await?;
+    }
     shows(&anna, &scene.page("/spaces"), "Stops ").await?;
     let mut browser = Browser::start().await?;
     browser.goto(&scene.page("/signin/idp?return=/spaces")).await?;

@@ -78,6 +78,8 @@ pub(super) struct Held {
     pub(super) until: When,
     pub(super) reason: String,
     pub(super) mine: bool,
+    /// Whether the verdict says it already.
+    pub(super) said: bool,
 }
 
 /// What a view is made from beside the report.
@@ -134,7 +136,6 @@ impl SpaceView {
                 stop: *may_use && running,
                 again: report.state() == SpaceState::Failed || why.lead.starts_with("It did not start"),
             },
-            why,
             price: report.price.map(|price| format!("{price}/h")),
             holds: holds(now, around.longest_hold),
             held: report.up().and_then(|up| up.hold.as_ref()).map(|hold| Held {
@@ -142,9 +143,11 @@ impl SpaceView {
                 until: When::at(hold.until, now),
                 reason: hold.reason.clone(),
                 mine: hold.by == user.name.as_str(),
+                said: why.mark.is_some_and(|(_, word)| word == "Held"),
             }),
             others: others.into_iter().map(str::to_owned).collect(),
             inside,
+            why,
         }
     }
 
