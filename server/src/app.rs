@@ -51,7 +51,7 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::{Metrics, logs};
-use crate::web::{self, HostKey, Ops, Site, serve as serve_ops};
+use crate::web::{self, HostKey, Ledger, Ops, Site, serve as serve_ops};
 
 /// How long what is left may take to end after the drain.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -194,7 +194,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         store: store.clone(),
         recorder: recorder.clone(),
         policy: policy_seen,
-        costs,
+        costs: Arc::clone(&costs),
         users: identity.everybody(),
         limits: gateway_limits(config),
         tracker: tracker.clone(),
@@ -238,7 +238,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let (drain, end) = (draining.clone(), stopping.clone());
     tracker.spawn(async move { ssh.serve(ssh_listener, drain, end).await });
     tracker.spawn(metrics.clone().run_upkeep(stopping.clone()));
-    let ops = Ops { gateway: gateway.clone(), recorder, metrics };
+    let ops = Ops { gateway: gateway.clone(), recorder: recorder.clone(), metrics };
     let end = stopping.clone();
     tracker.spawn(async move {
         if let Err(error) = serve_ops(ops_listener, ops, end).await {
@@ -249,6 +249,14 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         Some(web) => {
             let listener = bind("web.listen", web.listen).await?;
             let listens = listener.local_addr()?;
+            let ledger = Ledger {
+                costs,
+                idle: config.idle.clone(),
+                domains: config.domains.iter().map(|domain| domain.alias.clone()).collect(),
+                listed_every: config.watch.every,
+                replica,
+                recorder,
+            };
             let site = Site::new(web::Parts {
                 web,
                 providers: &config.providers,
@@ -259,6 +267,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
                 clock,
                 address,
                 host_key: shown_key,
+                ledger,
             });
             let (site, end) = (site.context("web")?, stopping.clone());
             tracker.spawn(async move {

@@ -3,6 +3,7 @@
 pub(super) mod approve;
 pub(super) mod certificate;
 pub(super) mod connect;
+pub(super) mod cost;
 pub(super) mod grants;
 pub(super) mod keys;
 pub(super) mod logins;
