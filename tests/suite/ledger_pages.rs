@@ -1,6 +1,7 @@
-//! Cost, as auditors and admins see them.
+//! Cost and the audit log, as auditors and admins see them.
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use spaceport_tests::browser::Browser;
 use spaceport_tests::world::World;
 
@@ -86,6 +87,111 @@ fn cents(usd: &str) -> Result<String> {
     Ok(format!("${}.{:02}", cents / 100, cents % 100))
 }
 
+/// A thousand old rows, and one of somebody whose words are dangerous to pages and spreadsheets.
+async fn log(world: &World) -> Result<()> {
+    let statements = [
+        "INSERT INTO audit (id, at, replica_id, actor_name, kind, allowed, detail)
+         SELECT gen_random_uuid(), timestamptz '2026-01-05 12:00Z' + make_interval(mins => n / 2), gen_random_uuid(),
+                'many', 'access.' || CASE n % 2 WHEN 0 THEN 'allowed' ELSE 'denied' END, n % 2 = 0,
+                jsonb_build_object('because', 'number ' || n)
+         FROM generate_series(1, 1201) n",
+        "INSERT INTO audit (id, at, replica_id, actor_name, space_id, session_id, kind, allowed, detail)
+         SELECT gen_random_uuid(), timestamptz '2026-02-05 12:00Z', gen_random_uuid(), '=HYPERLINK(1)', id,
+                '019a0000-0000-7000-8000-00000000beef', 'space.held', true,
+                jsonb_build_object('reason', E'<script>alert(1)</script>\n,\"', 'until', 1770300000)
+         FROM spaces WHERE name = 'demo'",
+        "INSERT INTO sessions (id, replica_id, user_id, space_id, connection_id, mode, client_address, client_version,
+                               key_fingerprint, started_at, ended_at, end_code, end_reason)
+         SELECT '019a0000-0000-7000-8000-00000000beef', (SELECT id FROM replicas LIMIT 1),
+                (SELECT id FROM users LIMIT 1), id, gen_random_uuid(), 'session', '127.0.0.1', '<u>client</u>', 'x',
+                '2026-02-05 11:00Z', '2026-02-05 13:00Z', 'client_left', 'the client left'
+         FROM spaces WHERE name = 'demo'",
+    ];
+    for statement in statements {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&world.database).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_log_is_searched_page_by_page_and_words_stay_words() -> Result<()> {
+    let scene = Scene::new().await?;
+    log(&scene.world).await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let find = async |query: &str| ada.get(&scene.page(&format!("/audit?{query}"))).await?.is(200);
+    let page =
+        find("who=hyperlink").await?.shows("=HYPERLINK(1)")?.shows("held the space")?.shows("demo.main")?;
+    ensure!(!page.body.contains("<script>alert") && page.body.contains("alert(1)"), "{page:?}");
+    page.shows("until: 5 Feb 2026, 14:00 UTC")?.shows("beef")?;
+    for query in
+        ["session=BEEF", "space=DEMO.main&kind=space.held", "kind=space.&from=2026-02-05&to=2026-02-05"]
+    {
+        find(query).await?.shows("=HYPERLINK(1)")?;
+    }
+    for query in
+        ["session=dead", "session=nonsense", "space=nowhere", "kind=space.&to=2026-02-04", "who=%00%27%25"]
+    {
+        let page = find(query).await?;
+        ensure!(!page.body.contains("=HYPERLINK(1)"), "{query}: {page:?}");
+    }
+    ada.get(&scene.page("/audit?from=yesterday")).await?.is(400)?;
+    ada.get(&scene.page("/audit?before=1")).await?.is(400)?;
+
+    // Two rows share each minute, and every page ends between two of them or does not: none is lost or shown twice.
+    let mut seen = Vec::new();
+    let mut next = Some("/audit?who=many&answer=denied".to_owned());
+    while let Some(path) = next {
+        let page = ada.get(&scene.page(&path)).await?.is(200)?;
+        let numbers = page.body.split("number ").skip(1).filter_map(|rest| rest.split('<').next());
+        seen.extend(numbers.filter_map(|number| number.trim().parse::<u32>().ok()));
+        next = older(&page.body);
+    }
+    let wanted: Vec<u32> = (1..=1201).rev().filter(|n| n % 2 == 1).collect();
+    assert_eq!(seen, wanted);
+    let page = find("").await?.shows("signed in")?;
+    ensure!(
+        page.body.contains("Sealed up to number") || page.body.contains("Nothing is sealed yet"),
+        "{page:?}"
+    );
+    Ok(())
+}
+
+/// The address of the page with older rows.
+fn older(body: &str) -> Option<String> {
+    let (before, _) = body.split_once("\">Older rows</a>")?;
+    let (_, address) = before.rsplit_once("href=\"")?;
+    Some(address.replace("&#38;", "&").replace("&amp;", "&"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_log_is_exported_as_asked_and_every_export_is_on_record() -> Result<()> {
+    let scene = Scene::new().await?;
+    log(&scene.world).await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let export = async |path: &str| ada.get(&scene.page(path)).await?.is(200);
+    let rows = export("/audit.jsonl?kind=access.&who=many").await?;
+    assert_eq!(rows.header("content-disposition"), "attachment; filename=\"spaceport-audit.jsonl\"");
+    let read: Vec<Value> = rows.body.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(read.len(), 1201, "three pages of them");
+    ensure!(read.iter().all(|row| row["actor_name"] == "many"), "nobody else's");
+    let file = export("/audit.csv?kind=space.held").await?;
+    let line = file.body.split("\r\n").nth(1).context("a row")?;
+    ensure!(line.contains(",'=HYPERLINK(1),space.held,true,"), "{line}");
+    assert_eq!(file.body.matches("\r\n").count(), 2, "{}", file.body);
+    let empty = export("/audit.csv?who=nobody-at-all").await?;
+    assert_eq!(empty.body.matches("\r\n").count(), 1, "{}", empty.body);
+    let record =
+        "SELECT string_agg(actor_name || ' ' || (detail->>'form') || ' ' || (detail->'filters')::text, ' | '
+                                    ORDER BY at) FROM audit WHERE kind = 'audit.exported'";
+    let record = scene.world.value(record).await?.context("a record")?;
+    assert_eq!(
+        record,
+        "ada@example.com jsonl {\"who\": \"many\", \"kind\": \"access.\"} | \
+         ada@example.com csv {\"kind\": \"space.held\"} | ada@example.com csv {\"who\": \"nobody-at-all\"}"
+    );
+    Ok(())
+}
+
 /// A policy of each kind, and two budgets.
 fn policed() -> Setting {
     let gateway = "[idle]\nmode = \"dry-run\"\n\n[[idle.policies]]\ndomain = \"main\"\nspace = \"team\"\nmode = \"stop\"\n\
@@ -101,7 +207,7 @@ fn policed() -> Setting {
 async fn people_without_a_role_find_none_of_these_pages() -> Result<()> {
     let scene = Scene::new().await?;
     let (anna, _) = scene.sign_in("anna").await?;
-    for path in ["/cost", "/cost.csv"] {
+    for path in ["/cost", "/cost.csv", "/audit", "/audit.csv", "/audit.jsonl"] {
         anna.get(&scene.page(path)).await?.is(404).context(path)?;
     }
     Ok(())
@@ -110,6 +216,7 @@ async fn people_without_a_role_find_none_of_these_pages() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     let scene = priced_scene("date_trunc('day', now(), 'UTC')").await?;
+    log(&scene.world).await?;
     let mut browser = Browser::start().await?;
     browser.goto(&scene.page("/cost")).await?;
     browser.click("a[href^='/signin/idp?']").await?;
@@ -118,7 +225,13 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     browser.click("button").await?;
     browser.wait(".who").await?;
     let mut pictures = Pictures::of(&scene)?;
-    let pages = [("/cost", "cost"), ("/cost?month=2020-02", "cost-empty")];
+    let pages = [
+        ("/cost", "cost"),
+        ("/cost?month=2020-02", "cost-empty"),
+        ("/audit", "audit"),
+        ("/audit?to=2026-02-06", "audit-old"),
+        ("/audit?who=nobody", "audit-empty"),
+    ];
     for (path, name) in pages {
         browser.goto(&scene.page(path)).await?;
         pictures.take(&mut browser, name).await?;
@@ -126,6 +239,6 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     let complaints = browser.complaints().await?;
     // Icons of the provider's pages. Nothing was against the content policy.
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
-    assert_eq!(pictures.taken(), 8, "every page was looked at");
+    assert_eq!(pictures.taken(), 20, "every page was looked at");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The pages: what each shows, and what went wrong where one cannot be shown.
 
 pub(super) mod approve;
+pub(super) mod audit;
 pub(super) mod certificate;
 pub(super) mod connect;
 pub(super) mod cost;

@@ -16,8 +16,8 @@ use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
 use super::ledger::Ledger;
 use super::pages::{
-    self, Problem, approve, certificate, connect, cost, grants, home, keys, logins, sessions, signin, space,
-    spaces, users,
+    self, Problem, approve, audit, certificate, connect, cost, grants, home, keys, logins, sessions, signin,
+    space, spaces, users,
 };
 use crate::config::{Provider, PublicUrl, Web};
 use crate::domain::ports::Clock;
@@ -170,6 +170,9 @@ fn router(site: Arc<Site>) -> Router {
         .route("/users", get(users::list))
         .route("/users/{user}/suspend", post(users::suspend))
         .route("/users/{user}/resume", post(users::resume))
+        .route("/audit", get(audit::list))
+        .route("/audit.csv", get(audit::csv))
+        .route("/audit.jsonl", get(audit::jsonl))
         .route("/cost", get(cost::show))
         .route("/cost.csv", get(cost::export))
         .route("/grants", get(grants::list).post(grants::add))
