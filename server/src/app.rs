@@ -254,6 +254,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
                 idle: config.idle.clone(),
                 domains: config.domains.iter().map(|domain| domain.alias.clone()).collect(),
                 listed_every: config.watch.every,
+                providers: config.providers.iter().map(|one| (one.name.clone(), one.alias.clone())).collect(),
                 replica,
                 recorder,
             };
@@ -321,7 +322,15 @@ impl Running {
     /// No new connections; everybody is told, and ended at the deadline.
     async fn drain(&self, deadline: Duration) {
         self.draining.cancel();
-        self.gateway.drain(deadline).await;
+        let noted = async {
+            if let Err(error) = self.store.note_draining(self.replica).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the list of replicas does not say that this one drains"
+                );
+            }
+        };
+        tokio::join!(noted, self.gateway.drain(deadline));
     }
 
     /// Ends everything.

@@ -1,4 +1,4 @@
-//! Cost and the audit log, as auditors and admins see them.
+//! Cost, the audit log and health, as auditors and admins see them.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -204,10 +204,35 @@ fn policed() -> Setting {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_says_first_what_is_wrong() -> Result<()> {
+    let scene = Scene::new().await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    scene.world.expect("SELECT count(*) > 0 FROM price_readings WHERE read_at IS NOT NULL", "true").await?;
+    let page = ada.get(&scene.page("/health")).await?.is(200)?.shows("<h1>All is well</h1>")?;
+    let version = scene.world.value("SELECT version FROM replicas").await?.context("a release")?;
+    page.shows("this one")?
+        .shows(&version)?
+        .shows("main</th>")?
+        .shows("eu-west-1")?
+        .shows("Example login")?;
+    let dead = "INSERT INTO replicas (id, host, lease_s, renewed_at, started_at)
+                VALUES (gen_random_uuid(), '<i>gone</i>', 30, now() - interval '2 h', now() - interval '3 h')";
+    let bad = "UPDATE price_readings SET problem = '<b>throttled</b>'";
+    for statement in [dead, bad] {
+        sqlx::query(statement).execute(&scene.world.database).await?;
+    }
+    let page = ada.get(&scene.page("/health")).await?.is(200)?.shows("<h1>2 things are not well</h1>")?;
+    let page =
+        page.shows("did not end in order")?.shows("could not be read")?.shows("lapsed")?.shows("unknown")?;
+    ensure!(!page.body.contains("<i>gone") && !page.body.contains("<b>throttled"), "{page:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn people_without_a_role_find_none_of_these_pages() -> Result<()> {
     let scene = Scene::new().await?;
     let (anna, _) = scene.sign_in("anna").await?;
-    for path in ["/cost", "/cost.csv", "/audit", "/audit.csv", "/audit.jsonl"] {
+    for path in ["/cost", "/cost.csv", "/audit", "/audit.csv", "/audit.jsonl", "/health"] {
         anna.get(&scene.page(path)).await?.is(404).context(path)?;
     }
     Ok(())
@@ -231,6 +256,7 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
         ("/audit", "audit"),
         ("/audit?to=2026-02-06", "audit-old"),
         ("/audit?who=nobody", "audit-empty"),
+        ("/health", "health"),
     ];
     for (path, name) in pages {
         browser.goto(&scene.page(path)).await?;
@@ -239,6 +265,6 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     let complaints = browser.complaints().await?;
     // Icons of the provider's pages. Nothing was against the content policy.
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
-    assert_eq!(pictures.taken(), 20, "every page was looked at");
+    assert_eq!(pictures.taken(), 24, "every page was looked at");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Costs, IdleSettings};
-use crate::domain::ids::{DomainAlias, ReplicaId};
+use crate::domain::ids::{DomainAlias, ProviderAlias, ReplicaId};
 use crate::store::record::Recorder;
 
 /// Parts of the server that pages for auditors and admins look at.
@@ -15,7 +15,9 @@ pub struct Ledger {
     pub idle: IdleSettings,
     /// The configured domains.
     pub domains: Vec<DomainAlias>,
-    /// How often each is listed.
+    /// Who people sign in with: the names of providers, each with its alias.
+    pub providers: Vec<(String, ProviderAlias)>,
+    /// How often each domain is listed.
     pub listed_every: Duration,
     /// This process.
     pub replica: ReplicaId,

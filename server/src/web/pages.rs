@@ -6,6 +6,7 @@ pub(super) mod certificate;
 pub(super) mod connect;
 pub(super) mod cost;
 pub(super) mod grants;
+pub(super) mod health;
 pub(super) mod keys;
 pub(super) mod logins;
 pub(super) mod sessions;
