@@ -1,4 +1,4 @@
-//! Cost, the audit log and health, as auditors and admins see them.
+//! Cost, audit, policies and health, as auditors and admins see them.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -203,6 +203,35 @@ fn policed() -> Setting {
     Setting { gateway, ..Setting::default() }
 }
 
+/// A hold whose reason is dangerous to pages.
+async fn hold(world: &World) -> Result<()> {
+    let hold = "INSERT INTO holds (id, space_id, made_by, reason, made_at, until)
+         SELECT gen_random_uuid(), id, 'dana', '<b>it must</b> finish', now() - interval '2 h', now() + interval '3 h'
+         FROM spaces WHERE name = 'team'";
+    sqlx::query(hold).execute(&world.database).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_told_in_words_with_what_they_cover_and_the_holds_that_run() -> Result<()> {
+    let scene = Scene::with(policed()).await?;
+    scene.world.expect("SELECT count(*) > 1 FROM runs WHERE ended_at IS NULL", "true").await?;
+    hold(&scene.world).await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let page = ada.get(&scene.page("/policies")).await?.is(200)?;
+    let page = page.shows("space team.main")?.shows("Warns after 1 h 30 min without a sign of work")?;
+    let page = page
+        .shows("Mon, Fri from 08:00 to 18:00 of Europe/Berlin")?
+        .shows("tag team=ml")?
+        .shows("never stops")?;
+    let page = page.shows("the default")?.shows("dry run")?.shows("user anna")?.shows("$120.00")?;
+    let page = page.shows("1 would be stopped when idle")?.shows("1 hold keeps a space up")?.shows("dana")?;
+    ensure!(!page.body.contains("<b>it must") && page.body.contains("it must"), "{page:?}");
+    let near = ["space team.main", "tag team=ml", "the default</th>"].map(|text| page.body.find(text));
+    ensure!(near.is_sorted() && near[0].is_some(), "the nearest comes first: {near:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_first_what_is_wrong() -> Result<()> {
     let scene = Scene::new().await?;
@@ -232,7 +261,7 @@ async fn health_says_first_what_is_wrong() -> Result<()> {
 async fn people_without_a_role_find_none_of_these_pages() -> Result<()> {
     let scene = Scene::new().await?;
     let (anna, _) = scene.sign_in("anna").await?;
-    for path in ["/cost", "/cost.csv", "/audit", "/audit.csv", "/audit.jsonl", "/health"] {
+    for path in ["/cost", "/cost.csv", "/audit", "/audit.csv", "/audit.jsonl", "/policies", "/health"] {
         anna.get(&scene.page(path)).await?.is(404).context(path)?;
     }
     Ok(())
@@ -242,6 +271,7 @@ async fn people_without_a_role_find_none_of_these_pages() -> Result<()> {
 async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     let scene = priced_scene("date_trunc('day', now(), 'UTC')").await?;
     log(&scene.world).await?;
+    hold(&scene.world).await?;
     let mut browser = Browser::start().await?;
     browser.goto(&scene.page("/cost")).await?;
     browser.click("a[href^='/signin/idp?']").await?;
@@ -256,6 +286,7 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
         ("/audit", "audit"),
         ("/audit?to=2026-02-06", "audit-old"),
         ("/audit?who=nobody", "audit-empty"),
+        ("/policies", "policies"),
         ("/health", "health"),
     ];
     for (path, name) in pages {
@@ -265,6 +296,6 @@ async fn ledger_pages_look_right_on_a_phone_and_by_night() -> Result<()> {
     let complaints = browser.complaints().await?;
     // Icons of the provider's pages. Nothing was against the content policy.
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
-    assert_eq!(pictures.taken(), 24, "every page was looked at");
+    assert_eq!(pictures.taken(), 28, "every page was looked at");
     Ok(())
 }

@@ -9,6 +9,7 @@ pub(super) mod grants;
 pub(super) mod health;
 pub(super) mod keys;
 pub(super) mod logins;
+pub(super) mod policies;
 pub(super) mod sessions;
 pub(super) mod signin;
 pub(super) mod space;

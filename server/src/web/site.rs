@@ -16,8 +16,8 @@ use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
 use super::ledger::Ledger;
 use super::pages::{
-    self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, sessions,
-    signin, space, spaces, users,
+    self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, policies,
+    sessions, signin, space, spaces, users,
 };
 use crate::config::{Provider, PublicUrl, Web};
 use crate::domain::ports::Clock;
@@ -173,6 +173,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/audit", get(audit::list))
         .route("/audit.csv", get(audit::csv))
         .route("/audit.jsonl", get(audit::jsonl))
+        .route("/policies", get(policies::show))
         .route("/health", get(health::show))
         .route("/cost", get(cost::show))
         .route("/cost.csv", get(cost::export))
