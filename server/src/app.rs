@@ -53,7 +53,7 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedPostgres};
 use crate::store::record::{DEFAULT_SPOOL_BYTES, Recorder};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::{Metrics, logs};
-use crate::web::{Ops, serve as serve_ops};
+use crate::web::{Ledger, Ops, serve as serve_ops};
 
 /// How long what is left may take to end after the drain.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -196,7 +196,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         store: store.clone(),
         recorder: recorder.clone(),
         policy: policy_seen,
-        costs,
+        costs: Arc::clone(&costs),
         users: identity.everybody(),
         limits: gateway_limits(config),
         tracker: tracker.clone(),
@@ -240,7 +240,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
     let (drain, end) = (draining.clone(), stopping.clone());
     tracker.spawn(async move { ssh.serve(ssh_listener, drain, end).await });
     tracker.spawn(metrics.clone().run_upkeep(stopping.clone()));
-    let ops = Ops { gateway: gateway.clone(), recorder, metrics };
+    let ops = Ops { gateway: gateway.clone(), recorder: recorder.clone(), metrics };
     let end = stopping.clone();
     tracker.spawn(async move {
         if let Err(error) = serve_ops(ops_listener, ops, end).await {
@@ -256,6 +256,15 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         clock,
         address: ssh_name,
         host_key: pages_key,
+        ledger: Ledger {
+            costs,
+            idle: config.idle.clone(),
+            domains: config.domains.iter().map(|domain| domain.alias.clone()).collect(),
+            listed_every: config.watch.every,
+            providers: config.providers.iter().map(|one| (one.name.clone(), one.alias.clone())).collect(),
+            replica,
+            recorder,
+        },
     };
     let web_address = pages.start((&tracker, &stopping)).await?;
     gateway.catalogue_tried().await;
@@ -300,7 +309,15 @@ impl Running {
     /// No new connections; everybody is told, and ended at the deadline.
     async fn drain(&self, deadline: Duration) {
         self.draining.cancel();
-        self.gateway.drain(deadline).await;
+        let noted = async {
+            if let Err(error) = self.store.note_draining(self.replica).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the list of replicas does not say that this one drains"
+                );
+            }
+        };
+        tokio::join!(noted, self.gateway.drain(deadline));
     }
 
     /// Ends everything.

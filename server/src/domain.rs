@@ -9,6 +9,7 @@ pub mod budget;
 pub mod bytes;
 pub mod chain;
 pub mod cost;
+pub mod csv;
 pub mod day;
 pub mod email;
 pub mod ending;

@@ -152,7 +152,8 @@ async fn audit(source: Result<ConfigSource, ConfigError>, command: AuditCommand)
         }
         AuditCommand::Export { since, until, kind } => {
             let store = app::sessions::store(source)?;
-            app::audit::export(&store, Wanted { since, until, kind }).await?;
+            let wanted = Wanted { since, until, kind, ..Wanted::default() };
+            app::audit::export(&store, wanted).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -26,6 +26,7 @@ pub mod spaces;
 mod spells;
 mod spool;
 pub mod starts;
+pub mod state;
 mod streams;
 pub mod suspensions;
 #[cfg(test)]

@@ -2,8 +2,11 @@
 //!
 //! The operators' listener is one of its own, so that metrics are never published by mistake.
 
+mod amounts;
+mod chart;
 mod doors;
 mod guard;
+mod ledger;
 mod ops;
 mod pages;
 mod show;
@@ -14,5 +17,6 @@ mod tell;
 mod visit;
 
 pub use doors::TlsError;
+pub use ledger::Ledger;
 pub use ops::{Ops, serve};
 pub use site::{HostKey, Parts, Site};

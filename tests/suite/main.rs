@@ -13,6 +13,7 @@ mod endings;
 mod flow;
 mod grants;
 mod idling;
+mod ledger_pages;
 mod looking_inside;
 mod money;
 mod notices;

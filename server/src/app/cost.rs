@@ -7,14 +7,11 @@ use time::Date;
 use super::operator::{Desk, now};
 use crate::config::ConfigSource;
 pub use crate::domain::cost::By;
-use crate::domain::cost::{Cost, Line, Payers, SAVED_RULE, grouped};
+use crate::domain::cost::{Cost, Line, Payers, SAVED_RULE, csv, grouped};
 use crate::domain::day::{first_of_month, written_day};
 use crate::domain::money::Money;
 use crate::domain::user::Users;
 use crate::store::cost::Whose;
-
-/// Decimals of dollars for machines: so many rows add up to the cent.
-const DECIMALS: u32 = 9;
 
 /// How costs are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +68,7 @@ pub async fn print(source: ConfigSource, asked: Asked) -> Result<()> {
         "{}",
         match asked.form {
             Form::Table => table(&title, asked.by, &lines, &total),
-            Form::Csv => csv(asked.by, &lines, &total),
+            Form::Csv => csv::file(asked.by, &lines, &total),
             Form::Json => {
                 let lines: Vec<Value> =
                     lines.iter().map(|line| object(asked.by, &line.label, &line.cost)).collect();
@@ -163,52 +160,10 @@ fn hours(time_us: i64) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// Seconds, exactly.
-fn seconds(time_us: i64) -> String {
-    format!("{}.{:06}", time_us / 1_000_000, time_us % 1_000_000)
-}
-
-/// Amounts and times of a line for machines, each with its name. Amounts leave out what has no known price, of which
-/// the times are told.
-fn fields(cost: &Cost) -> [(&'static str, String); 12] {
-    let (time, spent) = (&cost.time_us, &cost.spent);
-    [
-        ("active_s", seconds(time.active)),
-        ("idle_s", seconds(time.idle)),
-        ("unknown_s", seconds(time.unknown)),
-        ("active_usd", spent.active.decimal(DECIMALS)),
-        ("idle_usd", spent.idle.decimal(DECIMALS)),
-        ("unknown_usd", spent.unknown.decimal(DECIMALS)),
-        ("storage_usd", cost.storage.decimal(DECIMALS)),
-        ("total_usd", cost.total().decimal(DECIMALS)),
-        ("unpriced_s", seconds(cost.unpriced_us.total())),
-        ("storage_unpriced_s", seconds(cost.storage_unpriced_us)),
-        ("saved_estimate_usd", cost.saved.decimal(DECIMALS)),
-        ("saved_unpriced_stops", cost.saved_unpriced.to_string()),
-    ]
-}
-
-fn csv(by: By, lines: &[Line], total: &Cost) -> String {
-    let names: Vec<&str> = fields(total).iter().map(|(name, _)| *name).collect();
-    let mut out = format!("{by},{}\r\n", names.join(","));
-    let totals = Line { label: "total".to_owned(), cost: *total };
-    for line in lines.iter().chain([&totals]) {
-        let values: Vec<String> = fields(&line.cost).into_iter().map(|(_, value)| value).collect();
-        out += &format!("{},{}\r\n", quoted(&line.label), values.join(","));
-    }
-    out
-}
-
-/// A text as RFC 4180 wants it; a spreadsheet must not take it for a formula.
-fn quoted(text: &str) -> String {
-    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
 fn object(by: By, label: &str, cost: &Cost) -> Value {
     let key = if label == "total" { "label" } else { by.as_str() };
     let mut object = serde_json::Map::from_iter([(key.to_owned(), json!(label))]);
-    object.extend(fields(cost).into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+    object.extend(csv::fields(cost).into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
     Value::Object(object)
 }
 
@@ -249,24 +204,5 @@ mod tests {
              saved: estimate: price x time from the stop to the space's next start, at most 12 h a stop\n\
              stops without a known price, which are not in it: 1\n"
         );
-    }
-
-    #[test]
-    fn values_add_up_for_machines() {
-        let line = Line { label: "a,\"b\"".to_owned(), cost: cost(1, 333_333_333, 0) };
-        let text = csv(By::Team, std::slice::from_ref(&line), &line.cost);
-        let mut rows = text.split("\r\n");
-        assert_eq!(
-            rows.next(),
-            Some(
-                "team,active_s,idle_s,unknown_s,active_usd,idle_usd,unknown_usd,storage_usd,total_usd,\
-                 unpriced_s,storage_unpriced_s,saved_estimate_usd,saved_unpriced_stops"
-            )
-        );
-        let values = "3600.000000,0.000000,0.000000,0.333333333,0.000000000,0.000000000,0.000000000,\
-                      0.333333333,0.000000,0.000000,0.000000000,0";
-        assert_eq!(rows.next(), Some(format!("\"a,\"\"b\"\"\",{values}").as_str()));
-        assert_eq!(rows.next(), Some(format!("total,{values}").as_str()));
-        assert_eq!(quoted("=1+1"), "'=1+1");
     }
 }

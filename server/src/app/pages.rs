@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
 use crate::ssh::Address;
 use crate::store::Store;
-use crate::web::{self, HostKey, Site};
+use crate::web::{self, HostKey, Ledger, Site};
 
 /// What pages are made of.
 pub(super) struct Parts<'a> {
@@ -29,6 +29,7 @@ pub(super) struct Parts<'a> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) address: Address,
     pub(super) host_key: PublicKey,
+    pub(super) ledger: Ledger,
 }
 
 impl Parts<'_> {
@@ -50,6 +51,7 @@ impl Parts<'_> {
             clock: self.clock,
             host_key: known_host(self.host_key, &self.address).context("the SSH host key")?,
             address: self.address,
+            ledger: self.ledger,
         });
         let (site, end) = (site.context("web")?, stopping.clone());
         tracker.spawn(async move {

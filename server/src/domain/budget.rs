@@ -1,11 +1,12 @@
 //! Budgets of a month: who is over, who is told, and who may not start a space any more.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use time::Date;
 
-use super::cost::{Cost, Payer, shown};
-use super::ids::{DomainAlias, GroupName, UserName};
+use super::cost::{Cost, Payer, Payers, Row, SpaceFacts, shown};
+use super::ids::{DomainAlias, GroupName, SpaceId, UserName};
 use super::money::Money;
 
 /// Whose money a budget limits.
@@ -60,6 +61,17 @@ impl Budget {
     #[must_use]
     pub const fn limit(&self) -> Money {
         Money::from_nano_usd(self.nano_usd)
+    }
+
+    /// What these rows spend of it.
+    #[must_use]
+    pub fn spent(&self, rows: &[Row], spaces: &[SpaceFacts], payers: &Payers) -> Cost {
+        let covered: HashSet<SpaceId> = spaces
+            .iter()
+            .filter(|space| self.of.covers(&space.domain, payers.payer(&space.domain, space.owner.as_ref())))
+            .map(|space| space.id)
+            .collect();
+        rows.iter().filter(|row| covered.contains(&row.space)).map(|row| row.cost).sum()
     }
 
     /// The levels that are reached, in percent, the lowest first.

@@ -4,7 +4,9 @@
 //! construction, and sums are exact ([`Money`]). What no spell covers is unknown. Time without a known price is counted
 //! apart, so that whoever shows an amount can say that it is at least that.
 
+pub mod csv;
 mod group;
+mod pace;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use std::ops::AddAssign;
 use time::{Date, OffsetDateTime};
 
 pub use group::{By, Line, Payer, Payers, grouped};
+pub use pace::{Month, at_this_pace};
 pub use saved::{SAVED_RULE, StopFacts, saved};
 
 use super::day::{Day, Zone, next_month};

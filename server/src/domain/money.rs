@@ -46,6 +46,12 @@ impl Money {
         Self(time_us as i128 * gib as i128 * nano_usd_per_gb_month as i128 * (MONTHS / days as i128))
     }
 
+    /// So many of so many equal parts of it, rounded down to the unit; nothing of no parts.
+    #[must_use]
+    pub const fn part(self, parts: i64, of: i64) -> Self {
+        if of == 0 { Self::ZERO } else { Self(self.0.saturating_mul(parts as i128).div_euclid(of as i128)) }
+    }
+
     /// The amount in the unit of the last of so many decimals of a dollar, rounded half up; at most nine decimals.
     #[must_use]
     pub const fn rounded(self, decimals: u32) -> i128 {

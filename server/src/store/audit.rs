@@ -1,4 +1,6 @@
-//! From an audit event to the change that writes its row.
+//! From an audit event to the change that writes its row. Looking for rows is in [`search`].
+
+pub mod search;
 
 use time::OffsetDateTime;
 

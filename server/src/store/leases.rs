@@ -41,13 +41,14 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         sqlx::query!(
-            "INSERT INTO replicas (id, host, lease_s) VALUES ($1, $2, $3)
+            "INSERT INTO replicas (id, host, lease_s, version) VALUES ($1, $2, $3, $4)
              ON CONFLICT (id) DO UPDATE
-             SET host = excluded.host, lease_s = excluded.lease_s, renewed_at = now(), released_at = NULL,
+             SET host = excluded.host, lease_s = excluded.lease_s, version = excluded.version, renewed_at = now(), released_at = NULL,
                  lapsed_at = NULL",
             replica.uuid(),
             host,
             i32::try_from(lease_s).unwrap_or(i32::MAX),
+            env!("CARGO_PKG_VERSION"),
         )
         .execute(&mut *tx)
         .await?;
@@ -70,6 +71,17 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(renewed.rows_affected() > 0)
+    }
+
+    /// Notes that this replica takes no new connections.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_draining(&self, replica: ReplicaId) -> Result<(), StoreError> {
+        sqlx::query!("UPDATE replicas SET draining_at = now() WHERE id = $1", replica.uuid())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Gives the lease up at a clean end. Rows that are still open count as crashed after a lease's length, unless

@@ -132,6 +132,12 @@ impl Recorder {
         self.inner.dropped.load(Ordering::Relaxed)
     }
 
+    /// Bytes of changes that wait in the spool for Postgres.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        self.inner.spool.left()
+    }
+
     /// Replays the spool whenever it holds something, until it is stopped; then once more, as far as Postgres
     /// takes it. To be stopped after the last [`record`](Self::record).
     pub async fn replay(self, stop: CancellationToken) {

@@ -1,11 +1,15 @@
 //! The pages: what each shows, and what went wrong where one cannot be shown.
 
 pub(super) mod approve;
+pub(super) mod audit;
 pub(super) mod certificate;
 pub(super) mod connect;
+pub(super) mod cost;
 pub(super) mod grants;
+pub(super) mod health;
 pub(super) mod keys;
 pub(super) mod logins;
+pub(super) mod policies;
 pub(super) mod sessions;
 pub(super) mod signin;
 pub(super) mod space;

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
+use super::ledger::Ledger;
 use super::pages::{
-    self, Problem, approve, certificate, connect, grants, home, keys, logins, sessions, signin, space,
-    spaces, users,
+    self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, policies,
+    sessions, signin, space, spaces, users,
 };
 use crate::config::{Provider, PublicUrl, Web};
 use crate::domain::ports::Clock;
@@ -42,6 +43,7 @@ pub struct Site {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) address: Address,
     pub(super) host_key: HostKey,
+    pub(super) ledger: Ledger,
     pub(super) public_url: PublicUrl,
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
     pub(super) content_policy: HeaderValue,
@@ -68,6 +70,8 @@ pub struct Parts<'a> {
     pub address: Address,
     /// By what they know it there.
     pub host_key: HostKey,
+    /// What auditors look at.
+    pub ledger: Ledger,
 }
 
 /// The SSH host key, as people compare it.
@@ -85,8 +89,18 @@ impl Site {
     /// # Errors
     /// When the TLS files do not do.
     pub fn new(parts: Parts<'_>) -> Result<Self, TlsError> {
-        let Parts { web, providers, identity, certificates, store, gateway, clock, address, host_key } =
-            parts;
+        let Parts {
+            web,
+            providers,
+            identity,
+            certificates,
+            store,
+            gateway,
+            clock,
+            address,
+            host_key,
+            ledger,
+        } = parts;
         // Signing out goes on to the provider, and browsers hold a form's redirects against `form-action`.
         let issuers: BTreeSet<String> = providers.iter().map(|provider| provider.issuer.origin()).collect();
         let issuers: String = issuers.into_iter().map(|origin| format!(" {origin}")).collect();
@@ -102,6 +116,7 @@ impl Site {
             clock,
             address,
             host_key,
+            ledger,
             public_url: web.public_url.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             content_policy: HeaderValue::from_str(&policy)
@@ -155,6 +170,13 @@ fn router(site: Arc<Site>) -> Router {
         .route("/users", get(users::list))
         .route("/users/{user}/suspend", post(users::suspend))
         .route("/users/{user}/resume", post(users::resume))
+        .route("/audit", get(audit::list))
+        .route("/audit.csv", get(audit::csv))
+        .route("/audit.jsonl", get(audit::jsonl))
+        .route("/policies", get(policies::show))
+        .route("/health", get(health::show))
+        .route("/cost", get(cost::show))
+        .route("/cost.csv", get(cost::export))
         .route("/grants", get(grants::list).post(grants::add))
         .route("/grants/{grant}/end", post(grants::end))
         .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))

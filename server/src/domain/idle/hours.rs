@@ -1,5 +1,6 @@
 //! Hours of the week, in a time zone, with an idle time of their own.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::{Date, Time, Weekday};
@@ -31,6 +32,12 @@ impl Hours {
         idle: Option<Duration>,
     ) -> Self {
         Self { zone, days, from, to, idle }
+    }
+
+    /// The idle time within them; nothing means that a space is not stopped before they are over.
+    #[must_use]
+    pub const fn idle(&self) -> Option<Duration> {
+        self.idle
     }
 
     /// The end of the hours that a time is in.
@@ -93,6 +100,19 @@ impl Hours {
     }
 }
 
+/// `Mon, Tue from 08:00 to 18:00 of Europe/Berlin`.
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+        let week = names.iter().zip(Weekday::Monday.cycle_forward());
+        let days: Vec<&str> =
+            week.filter(|(_, day)| self.days.contains(day)).map(|(name, _)| *name).collect();
+        let clock = |time: Time| format!("{:02}:{:02}", time.hour(), time.minute());
+        let zone = self.zone.iana_name().unwrap_or("UTC");
+        write!(f, "{} from {} to {} of {zone}", days.join(", "), clock(self.from), clock(self.to))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -121,6 +141,14 @@ mod tests {
         assert_eq!(due(&patient, datetime!(2026-11-26 16:45 UTC)), datetime!(2026-11-26 17:15 UTC));
         assert_eq!(due(&patient, datetime!(2026-11-26 20:00 UTC)), datetime!(2026-11-26 20:30 UTC));
         assert_eq!(due(&patient, datetime!(2026-11-26 06:45 UTC)), datetime!(2026-11-26 08:45 UTC));
+    }
+
+    #[test]
+    fn hours_are_told_in_the_order_of_the_week() {
+        assert_eq!(
+            hours(8, 18, None).to_string(),
+            "Mon, Tue, Wed, Thu, Fri from 08:00 to 18:00 of Europe/Berlin"
+        );
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Policy {
 }
 
 /// Which spaces a policy is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// All that no other policy is for.
     Default,

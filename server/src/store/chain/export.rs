@@ -18,15 +18,23 @@ pub struct Wanted {
     pub since: Option<OffsetDateTime>,
     /// Before this time.
     pub until: Option<OffsetDateTime>,
-    /// Of this kind only.
+    /// Of this kind only; with a dot at its end, of every kind that begins so.
     pub kind: Option<String>,
+    /// Of whoever has this in their name only.
+    pub who: Option<String>,
+    /// About these spaces only.
+    pub spaces: Option<Vec<Uuid>>,
+    /// Of these sessions only.
+    pub sessions: Option<Vec<Uuid>>,
+    /// Of what was allowed, or of what was not, only.
+    pub allowed: Option<bool>,
 }
 
 /// A walk over the audit log.
-pub struct Export<'a> {
-    store: &'a Store,
+pub struct Export {
+    store: Store,
+    wanted: Wanted,
     until: String,
-    kind: Option<String>,
     /// Time and id of the last row that was read. The time is text, as any that Postgres can hold can be.
     after: (String, Uuid),
 }
@@ -34,15 +42,15 @@ pub struct Export<'a> {
 impl Store {
     /// The wanted rows of the audit log, in pages.
     #[must_use]
-    pub fn export_audit(&self, wanted: Wanted) -> Export<'_> {
+    pub fn export_audit(&self, wanted: Wanted) -> Export {
         let text = |time: OffsetDateTime| time.format(&Rfc3339).ok();
         let since = wanted.since.and_then(text).unwrap_or_else(|| "-infinity".to_owned());
         let until = wanted.until.and_then(text).unwrap_or_else(|| "infinity".to_owned());
-        Export { store: self, until, kind: wanted.kind, after: (since, Uuid::nil()) }
+        Export { store: self.clone(), until, after: (since, Uuid::nil()), wanted }
     }
 }
 
-impl Export<'_> {
+impl Export {
     /// The next rows, each as a JSON object; none when all have been read. No transaction is held in between: who
     /// reads on may be slow.
     ///
@@ -56,13 +64,21 @@ impl Export<'_> {
                       a.allowed, a.detail::text AS "detail!"
                FROM audit a LEFT JOIN audit_seals s ON s.audit_id = a.id
                WHERE (a.at, a.id) > ($1::text::timestamptz, $2) AND a.at < $3::text::timestamptz
-                 AND ($4::text IS NULL OR a.kind = $4)
+                 AND ($4::text IS NULL OR a.kind = $4 OR right($4, 1) = '.' AND starts_with(a.kind, $4))
+                 AND ($6::text IS NULL OR strpos(lower(a.actor_name), lower($6)) > 0)
+                 AND ($7::uuid[] IS NULL OR a.space_id = ANY ($7))
+                 AND ($8::uuid[] IS NULL OR a.session_id = ANY ($8))
+                 AND ($9::boolean IS NULL OR a.allowed = $9)
                ORDER BY a.at, a.id LIMIT $5"#,
             self.after.0,
             self.after.1,
             self.until,
-            self.kind,
+            self.wanted.kind,
             PAGE,
+            self.wanted.who,
+            self.wanted.spaces.as_deref(),
+            self.wanted.sessions.as_deref(),
+            self.wanted.allowed,
         )
         .fetch_all(&self.store.pool)
         .await?;

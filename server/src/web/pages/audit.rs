@@ -1,0 +1,261 @@
+//! The audit log, for auditors and admins: looking for rows, and taking them out.
+
+mod export;
+mod words;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+pub(in crate::web) use export::{csv, jsonl};
+
+use self::words::{KINDS, because, did};
+use super::{Bar, Problem, page_of};
+use crate::domain::day::written_day;
+use crate::store::audit::search::{AuditRow, Sealed};
+use crate::store::chain::export::Wanted;
+use crate::web::amounts::thousands;
+use crate::web::show::When;
+use crate::web::site::Site;
+use crate::web::visit::Onlooker;
+
+/// Rows of a page.
+const PAGE: u16 = 50;
+/// The longest text that is looked for.
+const LONGEST: usize = 200;
+
+/// What is looked for, as the form has it; what is empty says nothing.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    space: String,
+    #[serde(default)]
+    session: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    answer: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    before: String,
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    bar: Option<Bar>,
+    chain: String,
+    kinds: Vec<Kinds>,
+    answers: [(&'static str, &'static str); 3],
+    rows: Vec<Row>,
+    asked: Asked,
+    /// The filters, to put behind an address.
+    filters: String,
+    filtered: bool,
+    older: Option<String>,
+    zone: String,
+}
+
+/// Kinds that belong together.
+struct Kinds {
+    name: &'static str,
+    /// What every one of them begins with.
+    prefix: &'static str,
+    kinds: &'static [(&'static str, &'static str)],
+}
+
+struct Row {
+    at: When,
+    who: String,
+    did: String,
+    space: Option<String>,
+    session: Option<(String, String)>,
+    allowed: Option<bool>,
+    because: String,
+}
+
+impl Asked {
+    /// The filters as they stand, each that says something.
+    fn filters(&self) -> [(&'static str, &str); 7] {
+        [
+            ("who", self.who.trim()),
+            ("space", self.space.trim()),
+            ("session", self.session.trim()),
+            ("kind", self.kind.trim()),
+            ("answer", self.answer.trim()),
+            ("from", self.from.trim()),
+            ("to", self.to.trim()),
+        ]
+    }
+
+    /// The filters behind an address.
+    fn query(&self) -> String {
+        let said = self.filters().into_iter().filter(|(_, value)| !value.is_empty());
+        let pairs = said.map(|(name, value)| {
+            let value = askama::filters::urlencode_strict(value).map(|value| value.to_string());
+            format!("{name}={}", value.unwrap_or_default())
+        });
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
+    /// What is to be looked for.
+    async fn wanted(&self, site: &Site) -> Result<Wanted, Problem> {
+        if self.filters().iter().any(|(_, value)| value.chars().count() > LONGEST) {
+            return Err(Problem::Form);
+        }
+        let text = |value: &str| Some(value.trim().replace('\0', "")).filter(|value| !value.is_empty());
+        let day = |value: &str| match value.trim() {
+            "" => Ok(None),
+            value => written_day(value).map(Some).ok_or(Problem::Form),
+        };
+        let zone = &site.ledger.costs.terms.zone;
+        let spaces = match text(&self.space) {
+            Some(space) => Some(site.store.spaces_called(&space).await?),
+            None => None,
+        };
+        let sessions = match text(&self.session) {
+            Some(session) => Some(site.store.sessions_ending_in(&session).await?),
+            None => None,
+        };
+        Ok(Wanted {
+            since: day(&self.from)?.map(|day| zone.start(day)),
+            until: day(&self.to)?.and_then(Date::next_day).map(|day| zone.start(day)),
+            kind: text(&self.kind),
+            who: text(&self.who),
+            spaces,
+            sessions,
+            allowed: match self.answer.trim() {
+                "allowed" => Some(true),
+                "denied" => Some(false),
+                "" => None,
+                _ => return Err(Problem::Form),
+            },
+        })
+    }
+}
+
+/// The newest rows of those that are looked for, or those before one.
+pub(in crate::web) async fn list(
+    State(site): State<Arc<Site>>,
+    Onlooker(person): Onlooker,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let wanted = asked.wanted(&site).await?;
+    let before = match asked.before.as_str() {
+        "" => None,
+        text => Some(place(text).ok_or(Problem::Form)?),
+    };
+    let mut rows = site.store.audit_page(&wanted, before, PAGE + 1).await?;
+    let more = rows.len() > usize::from(PAGE);
+    rows.truncate(usize::from(PAGE));
+    let filters = asked.query();
+    let last = rows.last().filter(|_| more);
+    let older = last.map(|row| {
+        let place = format!("before={}_{}", row.at.unix_timestamp_nanos() / 1_000, row.id);
+        if filters.is_empty() { place } else { format!("{filters}&{place}") }
+    });
+    let now = site.clock.now();
+    let sealed = site.store.audit_sealed().await?;
+    Ok(page_of(&AuditPage {
+        bar: Some(Bar::of(&person, "/audit")),
+        chain: chain(&sealed, now),
+        kinds: KINDS.into_iter().map(|(name, prefix, kinds)| Kinds { name, prefix, kinds }).collect(),
+        answers: [("", "Any"), ("allowed", "Allowed"), ("denied", "Denied")],
+        rows: rows.into_iter().map(|row| shown(row, now)).collect(),
+        filtered: !filters.is_empty(),
+        filters,
+        older,
+        asked,
+        zone: site.ledger.costs.terms.zone.to_string(),
+    }))
+}
+
+/// The place of a row: microseconds since 1970, and its id.
+fn place(text: &str) -> Option<(OffsetDateTime, Uuid)> {
+    let (at, id) = text.split_once('_')?;
+    let at = i128::from(at.parse::<i64>().ok()?) * 1_000;
+    Some((OffsetDateTime::from_unix_timestamp_nanos(at).ok()?, id.parse().ok()?))
+}
+
+fn shown(row: AuditRow, now: OffsetDateTime) -> Row {
+    Row {
+        at: When::second(row.at, now),
+        did: did(&row.kind),
+        because: because(&row.kind, &row.detail),
+        who: row.actor_name,
+        space: row.space,
+        session: row.session.map(|session| (session.to_string(), session.short())),
+        allowed: row.allowed,
+    }
+}
+
+/// How far the log is sealed, in a sentence.
+pub(super) fn chain(sealed: &Sealed, now: OffsetDateTime) -> String {
+    let rows =
+        |count: String, one: bool| if one { "1 row waits".to_owned() } else { format!("{count} rows wait") };
+    let waiting = match (sealed.waiting, sealed.waits_since) {
+        (0, _) => "no row waits for its seal".to_owned(),
+        (count, since) => {
+            let least = if sealed.more_wait() { "at least " } else { "" };
+            let since = since.map(|since| format!(", the oldest since {}", When::at(since, now).text));
+            let rows = rows(format!("{least}{}", thousands(&count.to_string())), count == 1);
+            format!("{rows} for a seal{}", since.unwrap_or_default())
+        }
+    };
+    match sealed.head {
+        Some((seq, at)) => format!(
+            "Sealed up to number {} at {}; {waiting}.",
+            thousands(&seq.to_string()),
+            When::at(at, now).text
+        ),
+        None => format!("Nothing is sealed yet; {waiting}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn filters_go_behind_an_address_and_nothing_else_does() {
+        let asked = Asked { who: " a&b=c ".to_owned(), kind: "key.".to_owned(), ..Asked::default() };
+        assert_eq!(asked.query(), "who=a%26b%3Dc&kind=key.");
+        assert_eq!(Asked::default().query(), "");
+    }
+
+    #[test]
+    fn a_place_is_a_time_and_an_id() {
+        let id = Uuid::from_u128(7);
+        let text = format!("1795000000123456_{id}");
+        let (at, found) = place(&text).unwrap();
+        assert_eq!((at.unix_timestamp_nanos(), found), (1_795_000_000_123_456_000, id));
+        for bad in ["", "1_", "x_00000000-0000-0000-0000-000000000007", "9223372036854775807_7"] {
+            assert_eq!(place(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_told_in_a_sentence() {
+        let now = datetime!(2026-11-27 14:32 UTC);
+        let head = Some((1_234, datetime!(2026-11-27 14:31 UTC)));
+        let says = |head, waiting, waits_since| chain(&Sealed { head, waiting, waits_since }, now);
+        assert_eq!(says(head, 0, None), "Sealed up to number 1,234 at 14:31; no row waits for its seal.");
+        assert_eq!(
+            says(head, 1, Some(datetime!(2026-11-27 14:00 UTC))),
+            "Sealed up to number 1,234 at 14:31; 1 row waits for a seal, the oldest since 14:00."
+        );
+        assert_eq!(says(None, 10_000, None), "Nothing is sealed yet; at least 10,000 rows wait for a seal.");
+    }
+}
