@@ -3,9 +3,12 @@
 //! The operators' listener is one of its own, so that metrics are never published by mistake.
 
 mod doors;
+mod export;
 mod guard;
+mod live;
 mod ops;
 mod pages;
+mod query;
 mod show;
 mod site;
 mod space_view;

@@ -39,6 +39,15 @@ impl When {
         when
     }
 
+    /// To the second: `24 Nov 2026, 09:05:12 UTC`.
+    pub(super) fn exactly(at: OffsetDateTime) -> Self {
+        let utc = at.to_offset(UtcOffset::UTC);
+        let text = utc.format(format_description!(
+            "[day padding:none] [month repr:short] [year], [hour]:[minute]:[second] UTC"
+        ));
+        Self::reading(utc, text.unwrap_or_default())
+    }
+
     fn reading(utc: OffsetDateTime, text: String) -> Self {
         let exact = format_description!(
             "[weekday repr:short] [day padding:none] [month repr:short] [year], [hour]:[minute]:[second] UTC"

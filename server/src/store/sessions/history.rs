@@ -156,14 +156,6 @@ impl Store {
         Ok(rows.into_iter().map(EndedSession::from).collect())
     }
 
-    /// Postgres's time.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn now(&self) -> Result<OffsetDateTime, StoreError> {
-        Ok(sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&self.pool).await?)
-    }
-
     /// How many sessions a search finds, as far as they are counted: up to one more than [`COUNTED`].
     ///
     /// # Errors
