@@ -8,6 +8,7 @@ pub mod bands;
 pub mod budget;
 pub mod bytes;
 pub mod chain;
+pub mod client;
 pub mod cost;
 pub mod csv;
 pub mod day;

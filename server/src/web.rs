@@ -5,10 +5,13 @@
 mod amounts;
 mod chart;
 mod doors;
+mod export;
 mod guard;
 mod ledger;
+mod live;
 mod ops;
 mod pages;
+mod query;
 mod show;
 mod site;
 mod space_view;

@@ -27,6 +27,7 @@ mod replicas;
 mod roles;
 mod scene;
 mod secrets;
+mod sessions_pages;
 mod sign_in;
 mod simulating;
 mod spaces;

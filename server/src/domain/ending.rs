@@ -1,9 +1,13 @@
 //! How sessions and streams end: the reasons that rows keep and terminals show.
 
+mod words;
+
 use std::fmt;
 
 use super::access::Because;
 use super::ids::UserName;
+
+pub use words::{END_KINDS, EndKind, at_length, briefly};
 
 /// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -228,6 +228,17 @@ impl Identity {
         Ok(login.and_then(|login| Some(SignedInUser { login: login.id, user: self.user(login.user)? })))
     }
 
+    /// Whether somebody who signed in still is: the person as they are now, nothing once the login is over. To ask is not
+    /// to use the login, so that a page which stays open keeps nobody signed in.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn still_signed_in(&self, who: &SignedInUser) -> Result<Option<Arc<User>>, StoreError> {
+        let now = self.inner.clock.now();
+        let lives = self.inner.store.login_lives(who.login, now, now - self.inner.idle).await?;
+        Ok(self.user(who.user.id).filter(|_| lives))
+    }
+
     /// Ends a login. Gives the address at which the provider signs the person out as well, if it has one.
     ///
     /// # Errors

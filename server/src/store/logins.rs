@@ -202,6 +202,26 @@ impl Store {
         Ok(row.map(|row| Login { id: row.id.into(), user: row.user_id.into() }))
     }
 
+    /// Whether a login still lives; to ask is not to use it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn login_lives(
+        &self,
+        login: LoginId,
+        now: OffsetDateTime,
+        idle_since: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let lives = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM logins WHERE id = $1 AND ended_at IS NULL AND ends_at > $2
+                              AND seen_at >= $3) AS "lives!""#,
+            login.uuid(),
+            now,
+            idle_since,
+        );
+        Ok(lives.fetch_one(&self.pool).await?)
+    }
+
     /// The live logins of a person, the newest first. `idle_since` is when one must have been used last.
     ///
     /// # Errors

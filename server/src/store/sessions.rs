@@ -1,5 +1,9 @@
 //! Sessions: what is live, and asking for an end.
 
+pub mod history;
+pub mod live;
+pub mod one;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -12,6 +12,7 @@ mod leases;
 mod logins;
 mod money;
 mod record;
+mod sessions;
 mod spaces;
 mod spool;
 

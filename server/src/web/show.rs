@@ -39,6 +39,15 @@ impl When {
         when
     }
 
+    /// To the second: `24 Nov 2026, 09:05:12 UTC`.
+    pub(super) fn exactly(at: OffsetDateTime) -> Self {
+        let utc = at.to_offset(UtcOffset::UTC);
+        let text = utc.format(format_description!(
+            "[day padding:none] [month repr:short] [year], [hour]:[minute]:[second] UTC"
+        ));
+        Self::reading(utc, text.unwrap_or_default())
+    }
+
     fn reading(utc: OffsetDateTime, text: String) -> Self {
         let exact = format_description!(
             "[weekday repr:short] [day padding:none] [month repr:short] [year], [hour]:[minute]:[second] UTC"
@@ -56,13 +65,6 @@ pub(super) fn clock(at: OffsetDateTime) -> String {
 /// `4 h 20 min`; less than a minute is a minute.
 pub(super) fn length(time: time::Duration) -> String {
     rough(time.max(time::Duration::MINUTE))
-}
-
-/// The software of a client's version line: `OpenSSH 9.9` of `SSH-2.0-OpenSSH_9.9 Debian-1` (RFC 4253 section 4.2).
-pub(super) fn software(version: &str) -> String {
-    let software = version.strip_prefix("SSH-2.0-").unwrap_or(version);
-    let software = software.split(' ').next().unwrap_or_default();
-    if software.is_empty() { "unknown software".to_owned() } else { software.replace('_', " ") }
 }
 
 #[cfg(test)]

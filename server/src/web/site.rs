@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::doors::{Doors, Peer, TlsError, server_config};
 use super::guard::guard;
 use super::ledger::Ledger;
+use super::live::{self, Live};
 use super::pages::{
     self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, policies,
     sessions, signin, space, spaces, users,
@@ -31,6 +32,8 @@ use crate::store::Store;
 const STYLE: &str = include_str!("../../../templates/spaceport.css");
 /// What pages can do with scripting, built in.
 const SCRIPT: &str = include_str!("../../../templates/spaceport.js");
+/// What keeps pages up to date while they are open, built in.
+const LIVE_SCRIPT: &str = include_str!("../../../templates/live.js");
 /// The icon in a browser's tab.
 const ICON: &str = include_str!("../../../templates/icon.svg");
 
@@ -47,6 +50,7 @@ pub struct Site {
     pub(super) public_url: PublicUrl,
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
     pub(super) content_policy: HeaderValue,
+    pub(super) live: Live,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -111,6 +115,7 @@ impl Site {
         Ok(Self {
             identity,
             certificates,
+            live: Live::new(store.clone()),
             store,
             gateway,
             clock,
@@ -131,8 +136,18 @@ impl Site {
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let doors = Doors::new(listener, self.tls.clone());
-        let router = router(Arc::new(self)).into_make_service_with_connect_info::<Peer>();
-        axum::serve(doors, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        let site = Arc::new(self);
+        let router = router(Arc::clone(&site)).into_make_service_with_connect_info::<Peer>();
+        let ending = Arc::clone(&site);
+        // Open streams would be waited for.
+        let stopped = async move {
+            stop.cancelled_owned().await;
+            ending.live.end();
+        };
+        let served = axum::serve(doors, router).with_graceful_shutdown(stopped).await;
+        site.live.end();
+        site.live.ended().await;
+        served
     }
 
     /// The login's cookie. The prefix has browsers refuse one that another host or plain http has set.
@@ -165,8 +180,13 @@ fn router(site: Arc<Site>) -> Router {
         .route("/keys/certificate", post(certificate::issue))
         .route("/logins", get(logins::list))
         .route("/logins/{login}/end", post(logins::end))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{session}/end", post(sessions::end))
+        .route("/sessions", get(sessions::live::list))
+        .route("/sessions/history", get(sessions::history::list))
+        .route("/sessions/history.csv", get(sessions::history::csv))
+        .route("/sessions/history.jsonl", get(sessions::history::jsonl))
+        .route("/sessions/{session}", get(sessions::one::show))
+        .route("/sessions/{session}/end", post(sessions::live::end))
+        .route("/live/sessions", get(live::sessions::stream))
         .route("/users", get(users::list))
         .route("/users/{user}/suspend", post(users::suspend))
         .route("/users/{user}/resume", post(users::resume))
@@ -181,6 +201,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/grants/{grant}/end", post(grants::end))
         .route("/assets/spaceport.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/spaceport.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", LIVE_SCRIPT) }))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .fallback(|| async { Problem::NotFound })
         .layer(axum::extract::DefaultBodyLimit::max(pages::LARGEST_FORM))

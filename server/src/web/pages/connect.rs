@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::{Bar, Problem, page_of};
+use crate::domain::client;
 use crate::domain::names::shortest;
-use crate::web::show::{When, software};
+use crate::web::show::When;
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -56,7 +57,7 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, person: Person) 
     let first = newest.map(|session| First {
         path: format!("/spaces/{}/{}", session.domain, session.space),
         space: session.space,
-        client: software(&session.client_version),
+        client: client::name(&session.client_version),
         at: When::at(session.started_at, now),
     });
     Ok(page_of(&ConnectPage {

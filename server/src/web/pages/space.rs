@@ -15,6 +15,7 @@ use time::macros::format_description;
 use super::spaces::{LATE, Past, done};
 use super::{Bar, Problem, page_of};
 use crate::domain::bands::bands;
+use crate::domain::client;
 use crate::domain::cost::{Cost, SpellKind, shown};
 use crate::domain::day::Day;
 use crate::domain::grant::{Reason, Term};
@@ -28,7 +29,7 @@ use crate::gateway::idle::Stopping;
 use crate::gateway::{Asker, Report, StartWish, Started};
 use crate::ssh::told;
 use crate::store::spaces::{LifeStop, PastSession};
-use crate::web::show::{When, clock, length, software};
+use crate::web::show::{When, clock, length};
 use crate::web::site::Site;
 use crate::web::space_view::{SpaceView, six_hours};
 use crate::web::strip::{Bar as Band, Frame, Strip, sum};
@@ -388,7 +389,7 @@ impl Week {
             let title = format!(
                 "Session of {}, {}, {} to {ended}",
                 session.user,
-                software(&session.client_version),
+                client::name(&session.client_version),
                 clock(session.started_at)
             );
             lines.push(frame.below(Span { from, until }, u8::try_from(row).unwrap_or_default(), title));
@@ -416,7 +417,7 @@ fn session_row(session: &PastSession, person: &Person, now: OffsetDateTime) -> S
         path: seen.then(|| format!("/sessions/{}", session.id)),
         began: When::at(session.started_at, now),
         user: session.user.clone(),
-        client: software(&session.client_version),
+        client: client::name(&session.client_version),
         lasted: length(session.ended_at.unwrap_or(now) - session.started_at),
         ended: session.ended_at.map(|_| session.end_reason.clone().unwrap_or_default()),
     }

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::{HeaderName, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream::try_unfold;
 use serde_json::{Value, json};
-use tracing::error;
 
 use super::Asked;
-use crate::domain::audit::AuditEvent;
 use crate::domain::csv::quoted;
-use crate::domain::ids::AuditId;
 use crate::store::StoreError;
-use crate::store::audit::audit_change;
 use crate::store::chain::export::Export;
+use crate::web::export::{Format, file, noted};
 use crate::web::pages::Problem;
 use crate::web::site::Site;
 use crate::web::visit::{Onlooker, Person};
@@ -38,20 +34,13 @@ const COLUMNS: [&str; 13] = [
     "detail",
 ];
 
-/// What a page of rows is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Csv,
-    JsonLines,
-}
-
 /// The wanted rows as comma-separated values, oldest first.
 pub(in crate::web) async fn csv(
     State(site): State<Arc<Site>>,
     Onlooker(person): Onlooker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    export(&site, &person, &asked, Form::Csv).await
+    export(&site, &person, &asked, Format::Csv).await
 }
 
 /// The wanted rows as JSON objects, one a line, oldest first.
@@ -60,57 +49,36 @@ pub(in crate::web) async fn jsonl(
     Onlooker(person): Onlooker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    export(&site, &person, &asked, Form::JsonLines).await
+    export(&site, &person, &asked, Format::JsonLines).await
 }
 
-async fn export(site: &Site, person: &Person, asked: &Asked, form: Form) -> Result<Response, Problem> {
+async fn export(site: &Site, person: &Person, asked: &Asked, form: Format) -> Result<Response, Problem> {
     let wanted = asked.wanted(site).await?;
     // Before the first row leaves: an export that is not on record does not happen.
     note(site, person, asked, form).await?;
     let pages = Pages { rows: site.store.export_audit(wanted), form, begun: false };
-    let body = Body::from_stream(try_unfold(pages, |pages| async { pages.next().await.inspect_err(told) }));
-    let (kind, name) = match form {
-        Form::Csv => ("text/csv; charset=utf-8", "spaceport-audit.csv"),
-        Form::JsonLines => ("application/jsonl; charset=utf-8", "spaceport-audit.jsonl"),
+    let name = match form {
+        Format::Csv => "spaceport-audit.csv",
+        Format::JsonLines => "spaceport-audit.jsonl",
     };
-    let headers: [(HeaderName, String); 2] = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    Ok((headers, body).into_response())
+    Ok(file(name, form, try_unfold(pages, Pages::next)))
 }
 
-/// The browser sees a file that ends early; the log says why.
-fn told(error: &StoreError) {
-    error!(error = error.detail(), "an export of the audit log broke off");
-}
-
-async fn note(site: &Site, person: &Person, asked: &Asked, form: Form) -> Result<(), Problem> {
+async fn note(site: &Site, person: &Person, asked: &Asked, form: Format) -> Result<(), Problem> {
     let said = asked.filters().into_iter().filter(|(_, value)| !value.is_empty());
     let filters: serde_json::Map<String, Value> =
         said.map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    let user = &person.who.user;
-    let event = AuditEvent {
-        actor: Some(user.id),
-        actor_name: user.name.to_string(),
-        space: None,
-        session: None,
-        connection: None,
-        kind: "audit.exported",
-        allowed: Some(true),
-        detail: json!({
-            "address": person.visitor.address, "filters": filters,
-            "form": match form { Form::Csv => "csv", Form::JsonLines => "jsonl" },
-        }),
-    };
-    let change = audit_change(AuditId::generate(), site.clock.now(), site.ledger.replica, event);
-    Ok(site.store.write_audit(&change).await?)
+    let detail = json!({
+        "address": person.visitor.address, "filters": filters,
+        "form": match form { Format::Csv => "csv", Format::JsonLines => "jsonl" },
+    });
+    noted(site, person, "audit.exported", detail).await
 }
 
 /// What is still to be sent.
 struct Pages {
     rows: Export,
-    form: Form,
+    form: Format,
     begun: bool,
 }
 
@@ -119,13 +87,13 @@ impl Pages {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
         let page = self.rows.next().await?;
         let mut text = String::new();
-        if self.form == Form::Csv && !std::mem::replace(&mut self.begun, true) {
+        if self.form == Format::Csv && !std::mem::replace(&mut self.begun, true) {
             text += &format!("{}\r\n", COLUMNS.join(","));
         }
         for row in &page {
             match self.form {
-                Form::Csv => text += &line(row),
-                Form::JsonLines => text += &format!("{row}\n"),
+                Format::Csv => text += &line(row),
+                Format::JsonLines => text += &format!("{row}\n"),
             }
         }
         Ok((!text.is_empty()).then(|| (Bytes::from(text), self)))
