@@ -135,6 +135,30 @@ impl Browser {
         answer["overflow"].as_bool().context("whether it does")
     }
 
+    /// What keeps people out of the page as it stands there, by axe-core and the rules of WCAG 2.2 AA.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub async fn violations(&mut self) -> Result<Vec<String>> {
+        let answer = self.step(json!({ "step": "axe" })).await?;
+        let found = answer["violations"].as_array().context("violations")?;
+        Ok(found.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+    }
+
+    /// What was loaded for the page that is shown, each address with the bytes that it took.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub async fn traffic(&mut self) -> Result<Vec<(String, u64)>> {
+        let answer = self.step(json!({ "step": "traffic" })).await?;
+        let loaded = answer["traffic"].as_array().context("traffic")?;
+        loaded
+            .iter()
+            .map(|one| Some((one["url"].as_str()?.to_owned(), one["bytes"].as_u64()?)))
+            .collect::<Option<_>>()
+            .context("addresses and bytes")
+    }
+
     /// Writes a picture of the page (PNG) in a window of this size.
     ///
     /// # Errors

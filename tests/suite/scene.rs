@@ -148,6 +148,9 @@ pub(crate) fn free_port() -> Result<u16> {
     anyhow::bail!("no port is free")
 }
 
+/// The most that the first paint of a page may load, in bytes.
+const FIRST_PAINT: u64 = 60 * 1024;
+
 /// Pictures of pages, on a phone and on a desk, by day and by night. With `SPACEPORT_SCREENSHOTS` they are kept there.
 pub(crate) struct Pictures {
     folder: PathBuf,
@@ -162,13 +165,23 @@ impl Pictures {
         Ok(Self { folder, taken: 0 })
     }
 
-    /// Of a page, which must not stick out sideways.
+    /// Of a page, which must not stick out sideways, keep anybody out by the rules of WCAG, load anything from elsewhere
+    /// or weigh more than a first paint may.
     pub(crate) async fn take(&mut self, browser: &mut Browser, name: &str) -> Result<()> {
+        let (loaded, here) = (browser.traffic().await?, browser.url().await?);
+        let here = reqwest::Url::parse(&here)?.origin().ascii_serialization();
+        for (url, _) in &loaded {
+            ensure!(url.starts_with(&here), "{name} loads {url}");
+        }
+        let bytes: u64 = loaded.iter().map(|(_, bytes)| bytes).sum();
+        ensure!(bytes <= FIRST_PAINT, "{name} loads {bytes} bytes: {loaded:?}");
         for (width, height) in [(390, 844), (1440, 900)] {
             for theme in [Theme::Light, Theme::Dark] {
                 self.taken += 1;
                 let file = self.folder.join(format!("{name}-{width}-{theme:?}.png"));
                 browser.screenshot(&file, (width, height), theme).await?;
+                let violations = browser.violations().await?;
+                ensure!(violations.is_empty(), "{name} at {width}, {theme:?}: {violations:#?}");
             }
             ensure!(!browser.overflows(width, height).await?, "{name} sticks out at {width}");
         }

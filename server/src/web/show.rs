@@ -62,9 +62,9 @@ pub(super) fn clock(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC).format(format_description!("[hour]:[minute]")).unwrap_or_default()
 }
 
-/// `4 h 20 min`; less than a minute is a minute.
+/// `4 h 20 min`, short enough for a column.
 pub(super) fn length(time: time::Duration) -> String {
-    rough(time.max(time::Duration::MINUTE))
+    if time < time::Duration::MINUTE { "< 1 min".to_owned() } else { rough(time) }
 }
 
 #[cfg(test)]

@@ -206,7 +206,8 @@ impl Past {
 
 fn summary(reports: &[Report]) -> String {
     let up: Vec<&Report> = reports.iter().filter(|report| report.up().is_some()).collect();
-    let nearing = up.iter().filter(|report| report.up().and_then(due).is_some()).count();
+    let is_near = |report: &&&Report| report.up().and_then(due).is_some_and(|at| at - report.now < SOON);
+    let nearing = up.iter().filter(is_near).count();
     let hourly: Money = up.iter().filter_map(|report| report.price).sum();
     let unpriced = up.iter().any(|report| report.price.is_none());
     let cost = match (hourly == Money::ZERO, unpriced) {
@@ -217,11 +218,12 @@ fn summary(reports: &[Report]) -> String {
     let first = match (reports.len(), up.len()) {
         (0, _) => return String::new(),
         (_, 0) => return "Nothing runs, and nothing but storage costs money.".to_owned(),
-        (_, 1) => format!("One is up {}.", cost.replace("cost", "costs").replace(" together", "")),
+        (_, 1) => format!("One is up {}.", cost.replace("cost ", "costs ").replace(" together", "")),
         (_, n) => format!("{n} are up {cost}."),
     };
     match nearing {
         0 => first,
+        1 if up.len() == 1 => format!("{first} It stops soon unless someone uses it."),
         1 => format!("{first} One of them stops soon unless someone uses it."),
         n => format!("{first} {n} of them stop soon unless someone uses them."),
     }

@@ -83,7 +83,11 @@ pub(super) const KINDS: [(&str, &str, &[(&str, &str)]); 12] = [
         &[("budget.refused", "start refused by a budget"), ("budget.warned", "budget warning")],
     ),
     ("Pages", "web.", &[("web.refused", "page was refused")]),
-    ("The log", "audit.", &[("audit.exported", "exported the audit log")]),
+    (
+        "The log",
+        "audit.",
+        &[("audit.exported", "exported the audit log"), ("sessions.exported", "exported sessions")],
+    ),
 ];
 
 /// Kinds that the form does not offer.
