@@ -4,8 +4,11 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+/// A group of kinds: its name, what the kinds in it begin with, and each kind with its words.
+type Group = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Kinds that are looked for together: their name, what they begin with, and each with its words.
-pub(super) const KINDS: [(&str, &str, &[(&str, &str)]); 12] = [
+pub(super) const KINDS: [Group; 12] = [
     ("Access", "access.", &[("access.allowed", "asked for access"), ("access.denied", "was denied access")]),
     (
         "Sessions",

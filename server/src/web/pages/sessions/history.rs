@@ -151,7 +151,7 @@ fn parts(
     search: HistorySearch,
     format: Format,
 ) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static {
-    let head = (format == Format::Csv).then(|| record(COLUMNS)).unwrap_or_default();
+    let head = if format == Format::Csv { record(COLUMNS) } else { String::new() };
     let begun = Some((head, None::<HistoryAfter>));
     stream::try_unfold((begun, store, search), move |(at, store, search)| async move {
         let Some((mut text, after)) = at else { return Ok(None) };
