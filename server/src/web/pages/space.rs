@@ -89,7 +89,9 @@ struct SpacePage {
 }
 
 struct DayRow {
+    /// `Tue 24`, and the month for where there is room.
     name: String,
+    month: String,
     strip: Strip,
     height: u32,
     up: String,
@@ -342,10 +344,9 @@ impl Week {
         let (now, span) = (report.now, Span { from: day.begins_at, until: day.ends_at });
         let frame = Frame { span, height: HEIGHT };
         let bands = bands(&self.runs, span, now, LATE);
-        let name = day
-            .date
-            .format(format_description!("[weekday repr:short] [day padding:none] [month repr:short]"))
-            .unwrap_or_default();
+        let name = day.date.format(format_description!("[weekday repr:short] [day padding:none]"));
+        let month = day.date.format(format_description!("[month repr:short]"));
+        let (name, month) = (name.unwrap_or_default(), month.unwrap_or_default());
         let sessions = self.lines(frame, now);
         let stops = self
             .stops
@@ -353,7 +354,7 @@ impl Week {
             .filter_map(|stop| frame.mark(stop.ended_at, format!("Stopped {}", clock(stop.ended_at))));
         DayRow {
             strip: Strip {
-                label: format!("{name}: {}", sum(&bands)),
+                label: format!("{name} {month}: {}", sum(&bands)),
                 bars: frame.bars(&bands),
                 sessions,
                 stops: stops.collect(),
@@ -365,6 +366,7 @@ impl Week {
                 grid: frame.grid(six_hours(span)),
             },
             name,
+            month,
             height: 27,
             up: hours(cost.time_us.total()),
             cost: cost.shown(),
