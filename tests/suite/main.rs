@@ -35,4 +35,5 @@ mod starting;
 mod streams;
 mod terminal;
 mod transfers;
+mod walk;
 mod watching;
