@@ -24,25 +24,36 @@ addEventListener("click", (event) => {
   for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
 });
 
-// Shows a page anew that says how soon it is old, unless somebody is busy with it: a menu is open, or something is typed.
+// Shows a page anew when a stream says that it is old, or when its time is over, unless somebody is busy with it: a menu
+// is open, something is typed or marked.
 const main = () => document.getElementById("main");
-const busy = () => openMenus().length > 0 || main().contains(document.activeElement) || getSelection().toString() !== "";
+const busy = () => openMenus().length > 0 || document.activeElement.matches("input, textarea, select")
+  || getSelection().toString() !== "";
+const meta = (name) => document.querySelector(`meta[name=${name}]`);
+// What a person has come to with the keyboard stays where they are.
+const place = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.textContent}`;
 const freshen = async () => {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok || answer.redirected || busy()) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const [old, fresh] = [main(), page.getElementById("main")];
-  if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceChildren(...fresh.childNodes);
-  const soon = page.querySelector("meta[name=fresh]");
-  document.querySelector("meta[name=fresh]").content = soon ? soon.content : "60";
+  const [old, fresh, at] = [main(), page.getElementById("main"), document.activeElement];
+  if (fresh && fresh.innerHTML !== old.innerHTML) {
+    const was = old.contains(at) ? place(at) : null;
+    old.replaceChildren(...fresh.childNodes);
+    const now = was && [...old.querySelectorAll(at.tagName)].find((element) => place(element) === was);
+    if (now) now.focus({ preventScroll: true });
+  }
+  meta("fresh").content = page.querySelector("meta[name=fresh]")?.content ?? "60";
 };
-const again = () => {
-  const wait = document.querySelector("meta[name=fresh]");
-  if (!wait) return;
-  setTimeout(async () => {
-    // A gateway that is away is asked again later.
-    if (!document.hidden && !busy()) await freshen().catch(() => {});
-    again();
-  }, 1000 * wait.content);
-};
-again();
+if (meta("fresh")) {
+  let due = false;
+  const later = () => setTimeout(() => { due = true; later(); }, 1000 * meta("fresh").content);
+  later();
+  // A gateway that is away is asked again when the page's time is over.
+  setInterval(() => {
+    if (!due || document.hidden || busy()) return;
+    due = false;
+    freshen().catch(() => {});
+  }, 250);
+  if (meta("live")) new EventSource(meta("live").content).addEventListener("spaces", () => { due = true; });
+}

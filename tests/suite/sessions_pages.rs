@@ -17,21 +17,26 @@ const LIMIT: Duration = Duration::from_secs(30);
 const HOSTILE: &str = "SSH-2.0-=HYPERLINK(\"http://evil.example\")<script>alert(1)</script>";
 
 /// A page's stream, as a browser reads it.
-struct Stream {
+pub(crate) struct Stream {
     answer: reqwest::Response,
     text: String,
 }
 
 /// One event of it.
 #[derive(Debug)]
-struct Event {
-    id: String,
+pub(crate) struct Event {
+    pub(crate) id: String,
     told: Value,
 }
 
 impl Stream {
     /// Opens the stream that a page names, and says which event was the last one seen.
-    async fn open(scene: &Scene, visitor: &Visitor, path: &str, last: Option<&str>) -> Result<Self> {
+    pub(crate) async fn open(
+        scene: &Scene,
+        visitor: &Visitor,
+        path: &str,
+        last: Option<&str>,
+    ) -> Result<Self> {
         let answer = ask(scene, visitor, path, last).await?;
         ensure!(answer.status() == 200, "{answer:?}");
         let kind = answer.headers()["content-type"].to_str()?.to_owned();
@@ -40,7 +45,7 @@ impl Stream {
     }
 
     /// The next event; nothing when the stream is over.
-    async fn next(&mut self) -> Result<Option<Event>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let line = |name: &str| {

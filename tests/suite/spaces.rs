@@ -9,6 +9,7 @@ use spaceport_tests::visitor::{Page, Visitor};
 
 use crate::grants::{allow_grants, operator};
 use crate::scene::{Pictures, Scene, Setting};
+use crate::sessions_pages::Stream;
 
 /// How long a space may take to be listed, judged, started or stopped.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -101,6 +102,57 @@ async fn a_start_goes_on_without_its_page_and_says_what_became_of_it() -> Result
     shows(&anna, &failing, "It did not start at").await?.shows("Try again<span")?;
     shows(&anna, &scene.page("/spaces"), "It did not start at").await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_is_told_when_its_spaces_change() -> Result<()> {
+    let idle = QUICK.replace("look_every_s = 2\nidle_s = 6", "idle_s = 6000");
+    let scene = Scene::with(Setting { gateway: idle, ..Setting::default() }).await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let live = |page: &Page| -> Result<String> {
+        let (_, rest) = page.body.split_once("<meta name=\"live\" content=\"").context("a live page")?;
+        Ok(rest.split_once('"').context("an address")?.0.replace("&#38;", "&"))
+    };
+    let before = live(&shows(&anna, &scene.page("/spaces"), "its app has just come up").await?)?;
+    for hidden in ["everybody", "yours", "00000000-0000-0000-0000-000000000000"] {
+        anna.get(&scene.page(&format!("/live/spaces?of={hidden}"))).await?.is(404)?;
+    }
+    let mut open = Stream::open(&scene, &anna, &before, None).await?;
+    let hold = [("for".to_owned(), "1h".to_owned())];
+    anna.post(Some(&scene.site), &scene.page("/spaces/main/team/hold"), &hold).await?.is(200)?;
+    open.next().await?.context("news of the hold")?;
+    let mut old = Stream::open(&scene, &anna, &before, None).await?;
+    old.next().await?.context("who comes back with an old page is told at once")?;
+    let held = live(&shows(&anna, &scene.page("/spaces/main/team"), ">Held</span>").await?)?;
+    let mut one = Stream::open(&scene, &anna, &held, None).await?;
+    let mut all = Stream::open(&scene, &ada, "/live/spaces?of=everybody", None).await?;
+    all.next().await?.context("what was not said to be seen is news")?;
+    anna.post(Some(&scene.site), &scene.page("/spaces/main/team/stop"), &[]).await?.is(200)?;
+    for stream in [&mut one, &mut all] {
+        stream.next().await?.context("news of the stop")?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_over_budget_is_refused_in_words_and_leaves_the_space_alone() -> Result<()> {
+    let budget = "[[cost.budgets]]\nuser = \"alice\"\nusd_per_month = 1\nrefuse_start = true\n\n";
+    let scene = Scene::with(Setting { gateway: format!("{QUICK}{budget}"), ..Setting::default() }).await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    give(&scene, "anna@example.com", "stopped").await?;
+    let priced = "SELECT count(*) > 0 FROM prices WHERE item = 'ml.m5.xlarge' AND nano_usd IS NOT NULL";
+    scene.world.expect(priced, "true").await?;
+    let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
+         SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
+         FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
+    sqlx::query(spend).execute(&scene.world.database).await?;
+    let page = scene.page("/spaces/main/stopped");
+    let refused =
+        shows(&anna, &page, "Start<span").await?.form("/spaces/main/stopped/start")?.submit().await?;
+    refused.is(422)?.shows("the budget of user alice is spent")?.shows(">Stopped</span>")?;
+    scene.world.expect("SELECT count(*) FROM starts", "0").await?;
+    scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'budget.refused'", "1").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

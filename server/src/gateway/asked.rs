@@ -120,9 +120,7 @@ impl Gateway {
     }
 
     async fn sessions_in(&self, space: &Space) -> Result<Vec<LiveSession>, AskError> {
-        let mut sessions = self.inner.store.live_sessions().await?;
-        sessions.retain(|session| session.space_id == space.id);
-        Ok(sessions)
+        Ok(self.inner.store.live_sessions_in(&[space.id]).await?)
     }
 
     /// Refuses while others have sessions in the space, unless it is meant.

@@ -77,6 +77,19 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub async fn live_sessions(&self) -> Result<Vec<LiveSession>, StoreError> {
+        self.live_sessions_of(None).await
+    }
+
+    /// The live sessions in these spaces, newest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn live_sessions_in(&self, spaces: &[SpaceId]) -> Result<Vec<LiveSession>, StoreError> {
+        let spaces: Vec<Uuid> = spaces.iter().map(|space| space.uuid()).collect();
+        self.live_sessions_of(Some(&spaces)).await
+    }
+
+    async fn live_sessions_of(&self, spaces: Option<&[Uuid]>) -> Result<Vec<LiveSession>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT s.id, u.name AS "user", p.name AS space, p.domain, s.mode,
                       host(s.client_address) AS "client_address!", s.client_version, s.started_at, s.bytes_in,
@@ -90,8 +103,9 @@ impl Store {
                JOIN users u ON u.id = s.user_id
                JOIN spaces p ON p.id = s.space_id
                JOIN replicas r ON r.id = s.replica_id
-               WHERE s.ended_at IS NULL
-               ORDER BY s.started_at DESC, s.id DESC"#
+               WHERE s.ended_at IS NULL AND ($1::uuid[] IS NULL OR s.space_id = ANY ($1))
+               ORDER BY s.started_at DESC, s.id DESC"#,
+            spaces,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -6,6 +6,7 @@
 
 mod feed;
 pub(super) mod sessions;
+pub(super) mod spaces;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ use crate::identity::SignedInUser;
 use crate::store::Store;
 use feed::Feed;
 use sessions::LiveSessions;
+use spaces::SpaceVersions;
 
 /// The most streams of one person: pages that they have open and look at.
 const STREAMS_PER_PERSON: usize = 12;
@@ -44,6 +46,7 @@ const COME_BACK: Duration = Duration::from_secs(2);
 /// What pages are told, and who is told.
 pub(super) struct Live {
     sessions: Arc<Feed<LiveSessions>>,
+    spaces: Arc<Feed<SpaceVersions>>,
     readers: Arc<Mutex<Readers>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -78,8 +81,9 @@ pub(super) trait News: Send + 'static {
 impl Live {
     pub(super) fn new(store: Store) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let sessions = Feed::new(LiveSessions(store), tasks.clone(), stop.clone());
-        Self { sessions, readers: Arc::default(), tasks, stop }
+        let sessions = Feed::new(LiveSessions(store.clone()), tasks.clone(), stop.clone());
+        let spaces = Feed::new(SpaceVersions(store), tasks.clone(), stop.clone());
+        Self { sessions, spaces, readers: Arc::default(), tasks, stop }
     }
 
     /// Ends every stream.

@@ -187,6 +187,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/sessions/{session}", get(sessions::one::show))
         .route("/sessions/{session}/end", post(sessions::live::end))
         .route("/live/sessions", get(live::sessions::stream))
+        .route("/live/spaces", get(live::spaces::stream))
         .route("/users", get(users::list))
         .route("/users/{user}/suspend", post(users::suspend))
         .route("/users/{user}/resume", post(users::resume))

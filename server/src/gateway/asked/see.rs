@@ -51,11 +51,11 @@ impl Gateway {
         let now = inner.clock.now();
         let ids: Vec<SpaceId> = spaces.iter().map(|space| space.id).collect();
         let mut statuses = idle.statuses(&ids).await?;
-        let mut months = self.months(ids).await?;
         let mut sessions = HashMap::<SpaceId, Vec<LiveSession>>::new();
-        for session in inner.store.live_sessions().await? {
+        for session in inner.store.live_sessions_in(&ids).await? {
             sessions.entry(session.space_id).or_default().push(session);
         }
+        let mut months = self.months(ids).await?;
         let prices = inner.store.prices().await?;
         let reports = spaces.into_iter().map(|space| {
             let status = statuses.remove(&space.id).unwrap_or_default();

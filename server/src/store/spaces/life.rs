@@ -1,5 +1,7 @@
 //! What a space's page tells of its past: runs, stops, sessions.
 
+use std::collections::HashMap;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -126,6 +128,33 @@ impl Store {
             end_reason: row.end_reason,
         });
         Ok(sessions.collect())
+    }
+
+    /// A number for each space that changes with what its page says of it: its state, its run and what that is doing, a
+    /// hold, a start from a page, and how many are in it.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn space_versions(&self) -> Result<HashMap<SpaceId, i64>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT s.id, hashtextextended(jsonb_build_array(
+                          s.status, s.listed_app_status, s.listed_app_instance_type, r.id, j.verdict -> 'verdict',
+                          j.verdict -> 'because', j.stopper -> 'phase', h.until, h.made_by, t.id, t.step, t.ended_at,
+                          n.live)::text, 0) AS "version!"
+               FROM spaces s
+               LEFT JOIN runs r ON r.space_id = s.id AND r.ended_at IS NULL
+               LEFT JOIN judgements j ON j.run_id = r.id
+               LEFT JOIN starts t ON t.space_id = s.id
+               LEFT JOIN (SELECT DISTINCT ON (space_id) space_id, until, made_by FROM holds
+                          WHERE ended_at IS NULL AND until > now()
+                          ORDER BY space_id, until DESC) h ON h.space_id = s.id
+               LEFT JOIN (SELECT space_id, count(*) AS live FROM sessions WHERE ended_at IS NULL
+                          GROUP BY space_id) n ON n.space_id = s.id
+               WHERE s.deleted_at IS NULL"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (SpaceId::from(row.id), row.version)).collect())
     }
 
     /// The newest session of a person; nothing if they have never had one.

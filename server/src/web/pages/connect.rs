@@ -34,6 +34,7 @@ struct ConnectPage {
     has_space: bool,
     first: Option<First>,
     fresh_s: u32,
+    live: String,
 }
 
 /// A connection that was made.
@@ -71,6 +72,7 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, person: Person) 
         host: site.address.host.clone(),
         has_space: !names.is_empty(),
         fresh_s: if first.is_some() { DONE } else { WAITING },
+        live: String::new(),
         first,
     }))
 }

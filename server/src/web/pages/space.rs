@@ -1,50 +1,38 @@
-//! One space: what it is doing and why, its week, what that cost; and what people do to it.
+//! One space: what it is doing and why, its week, what that cost; and what people do to it (`acts`).
+
+mod acts;
+mod week;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use serde::Deserialize;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
-use super::spaces::{LATE, Past, done};
+pub(in crate::web) use self::acts::{hold, start, stop};
+use self::week::{DayRow, Week};
+use super::spaces::{Past, done};
 use super::{Bar, Problem, page_of};
-use crate::domain::bands::bands;
 use crate::domain::client;
 use crate::domain::cost::{Cost, SpellKind, shown};
-use crate::domain::day::Day;
-use crate::domain::grant::{Reason, Term};
 use crate::domain::idle::Trigger;
-use crate::domain::ids::{DomainAlias, InstanceType, SpaceName};
+use crate::domain::ids::{DomainAlias, SpaceName};
 use crate::domain::money::Money;
 use crate::domain::space::Space;
-use crate::domain::span::Span;
 use crate::domain::user::Role;
-use crate::gateway::idle::Stopping;
-use crate::gateway::{Asker, Report, StartWish, Started};
-use crate::ssh::told;
+use crate::gateway::Report;
 use crate::store::spaces::{LifeStop, PastSession};
-use crate::web::show::{When, clock, length};
+use crate::web::live::spaces::{Of, address};
+use crate::web::show::{When, length};
 use crate::web::site::Site;
-use crate::web::space_view::{SpaceView, six_hours};
-use crate::web::strip::{Bar as Band, Frame, Strip, sum};
-use crate::web::tell::due;
+use crate::web::space_view::SpaceView;
+use crate::web::strip::Bar as Band;
 use crate::web::visit::Person;
 
-/// Days that the page shows.
-const DAYS: i64 = 7;
-/// How high a day's bands are, in px.
-const HEIGHT: f64 = 16.0;
-/// Sessions that the page lists, and those that its drawing may have.
+/// Sessions and stops that the page lists.
 const RECENT: usize = 8;
-const DRAWN: u32 = 500;
-/// Rows of sessions below a day's bands.
-const ROWS: usize = 2;
 
 /// A space's page.
 type At = Path<(String, String)>;
@@ -52,20 +40,6 @@ type At = Path<(String, String)>;
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct Shown {
     done: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(in crate::web) struct Wish {
-    #[serde(rename = "for", default)]
-    lasts: String,
-    #[serde(default)]
-    because: String,
-    #[serde(default)]
-    force: String,
-    #[serde(rename = "type", default)]
-    instance_type: String,
-    #[serde(default)]
-    back: String,
 }
 
 #[derive(Template)]
@@ -86,16 +60,7 @@ struct SpacePage {
     stops: Vec<StopRow>,
     zone: String,
     fresh_s: u32,
-}
-
-struct DayRow {
-    /// `Tue 24`, and the month for where there is room.
-    name: String,
-    month: String,
-    strip: Strip,
-    height: u32,
-    up: String,
-    cost: String,
+    live: String,
 }
 
 struct Ground {
@@ -169,111 +134,6 @@ pub(in crate::web) async fn show(
     page(&site, &person, &found, done(shown.done.as_deref()), None).await
 }
 
-/// Holds it, or lets go of it.
-pub(in crate::web) async fn hold(
-    State(site): State<Arc<Site>>,
-    person: Person,
-    Path(at): At,
-    form: Result<Form<Wish>, FormRejection>,
-) -> Result<Response, Problem> {
-    let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
-    let length = match wish.lasts.as_str() {
-        "off" => None,
-        time => match time.parse::<Term>().ok().and_then(|term| term.within(Duration::MAX).ok()) {
-            Some(length) => Some(length),
-            None => return Err(Problem::Form),
-        },
-    };
-    let reason = match wish.because.parse::<Reason>() {
-        Ok(reason) => reason.as_str().to_owned(),
-        Err(_) if wish.because.trim().is_empty() => String::new(),
-        Err(why) => return refused(&site, &person, &found, format!("It is not held: {why}.")).await,
-    };
-    let asker = Asker::on_page(&person.who.user, person.visitor.address);
-    match site.gateway.hold(&asker, &found.space, (length, &reason)).await {
-        Ok(held) => Ok(back(&found, &wish, if held.until.is_some() { "held" } else { "released" })),
-        Err(error) => refused(&site, &person, &found, words(&site, &found, &error)).await,
-    }
-}
-
-/// Stops it.
-pub(in crate::web) async fn stop(
-    State(site): State<Arc<Site>>,
-    person: Person,
-    Path(at): At,
-    form: Result<Form<Wish>, FormRejection>,
-) -> Result<Response, Problem> {
-    let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
-    let asker = Asker::on_page(&person.who.user, person.visitor.address);
-    match site.gateway.stop(&asker, &found.space, wish.force == "yes").await {
-        Ok(stopped) if stopped.outcome == Stopping::Stopping => Ok(back(&found, &wish, "stopping")),
-        Ok(stopped) => {
-            let name = found.space.name().as_str();
-            let why = told::not_stopped(&stopped.outcome, name, found.space.state());
-            refused(&site, &person, &found, why).await
-        }
-        Err(error) => refused(&site, &person, &found, words(&site, &found, &error)).await,
-    }
-}
-
-/// Starts it, on another instance type if one is named.
-pub(in crate::web) async fn start(
-    State(site): State<Arc<Site>>,
-    person: Person,
-    Path(at): At,
-    form: Result<Form<Wish>, FormRejection>,
-) -> Result<Response, Problem> {
-    let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
-    let instance_type = match wish.instance_type.trim() {
-        "" => None,
-        text => match text.parse::<InstanceType>() {
-            Ok(instance_type) => Some(instance_type),
-            Err(_) => {
-                let why = format!("“{text}” is no instance type. Write one such as ml.m5.xlarge.");
-                return refused(&site, &person, &found, why).await;
-            }
-        },
-    };
-    let asker = Asker::on_page(&person.who.user, person.visitor.address);
-    let start = StartWish { instance_type, force: wish.force == "yes" };
-    let (name, clock, address) =
-        (found.space.name().to_string(), Arc::clone(&site.clock), site.address.clone());
-    let tell = move |error: &crate::gateway::AskError| told::refusal(error, &name, clock.now(), &address);
-    match site.gateway.start_alone(&asker, &found.space, &start, tell).await {
-        Ok(Started::Now) => Ok(back(&found, &wish, "starting")),
-        Ok(Started::Already) => Ok(back(&found, &wish, "up")),
-        Err(error) => refused(&site, &person, &found, words(&site, &found, &error)).await,
-    }
-}
-
-/// The space, if the person may use it: who only sees it finds nothing to press.
-fn usable(site: &Site, person: &Person, at: &(String, String)) -> Result<Found, Problem> {
-    find(site, person, at).and_then(|found| if found.may_use { Ok(found) } else { Err(Problem::NotFound) })
-}
-
-fn words(site: &Site, found: &Found, error: &crate::gateway::AskError) -> String {
-    told::refusal(error, found.space.name().as_str(), site.clock.now(), &site.address)
-}
-
-/// To the page that the form was on.
-fn back(found: &Found, wish: &Wish, done: &str) -> Response {
-    let space = &found.space;
-    let path = if wish.back == "home" {
-        "/spaces".to_owned()
-    } else {
-        format!("/spaces/{}/{}", space.domain, space.name())
-    };
-    Redirect::to(&format!("{path}?done={done}")).into_response()
-}
-
-async fn refused(site: &Site, person: &Person, found: &Found, problem: String) -> Result<Response, Problem> {
-    let page = page(site, person, found, None, Some(problem)).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
-}
-
 async fn page(
     site: &Site,
     person: &Person,
@@ -282,6 +142,7 @@ async fn page(
     problem: Option<String>,
 ) -> Result<Response, Problem> {
     let Found { space, may_use } = found;
+    let live = address(site, &person.who.user, Of::Space(space.id)).await?;
     let report = site.gateway.report(space).await.map_err(Problem::ask)?;
     let now = report.now;
     let mut past = Past::read(site, &[space.id], now).await?;
@@ -306,98 +167,9 @@ async fn page(
         stops: week.stops.iter().take(RECENT).map(|stop| stop_row(stop, now)).collect(),
         zone: site.gateway.cost_zone().to_string(),
         fresh_s: if view.moves() { 3 } else { 20 },
+        live,
         view,
     }))
-}
-
-/// What happened in the last days.
-struct Week {
-    days: Vec<Day>,
-    costs: Vec<Cost>,
-    runs: Vec<crate::domain::cost::RunFacts>,
-    sessions: Vec<PastSession>,
-    stops: Vec<LifeStop>,
-}
-
-impl Week {
-    async fn read(site: &Site, report: &Report) -> Result<Self, Problem> {
-        let (space, now, zone) = (report.space.id, report.now, site.gateway.cost_zone());
-        let today = zone.date(now);
-        let mut days = zone.days(today - time::Duration::days(DAYS - 1), today);
-        days.reverse();
-        let from = days.last().map_or(now, |day| day.begins_at);
-        let within = Span { from, until: now };
-        Ok(Self {
-            costs: site.gateway.days_of_space(space, &days).await.map_err(Problem::ask)?,
-            runs: site.store.runs_in(&[space], within).await?,
-            sessions: site.store.sessions_in_space(space, within, DRAWN).await?,
-            stops: site.store.stops_since(&[space], from).await?,
-            days,
-        })
-    }
-
-    fn rows(&self, report: &Report) -> Vec<DayRow> {
-        self.days.iter().zip(&self.costs).map(|(day, cost)| self.row(report, day, cost)).collect()
-    }
-
-    fn row(&self, report: &Report, day: &Day, cost: &Cost) -> DayRow {
-        let (now, span) = (report.now, Span { from: day.begins_at, until: day.ends_at });
-        let frame = Frame { span, height: HEIGHT };
-        let bands = bands(&self.runs, span, now, LATE);
-        let name = day.date.format(format_description!("[weekday repr:short] [day padding:none]"));
-        let month = day.date.format(format_description!("[month repr:short]"));
-        let (name, month) = (name.unwrap_or_default(), month.unwrap_or_default());
-        let sessions = self.lines(frame, now);
-        let stops = self
-            .stops
-            .iter()
-            .filter_map(|stop| frame.mark(stop.ended_at, format!("Stopped {}", clock(stop.ended_at))));
-        DayRow {
-            strip: Strip {
-                label: format!("{name} {month}: {}", sum(&bands)),
-                bars: frame.bars(&bands),
-                sessions,
-                stops: stops.collect(),
-                plan: report
-                    .up()
-                    .and_then(due)
-                    .and_then(|at| frame.mark(at, format!("Planned stop {}", clock(at)))),
-                now: frame.now(now),
-                grid: frame.grid(six_hours(span)),
-            },
-            name,
-            month,
-            height: 27,
-            up: hours(cost.time_us.total()),
-            cost: cost.shown(),
-        }
-    }
-
-    /// Sessions of a day, in as many rows as there are: those that find none are left out of the drawing.
-    fn lines(&self, frame: Frame, now: OffsetDateTime) -> Vec<Band> {
-        let mut rows = [frame.span.from; ROWS];
-        let mut lines = Vec::new();
-        for session in self.sessions.iter().rev() {
-            let until = session.ended_at.unwrap_or(now).min(frame.span.until);
-            let from = session.started_at.max(frame.span.from);
-            if from >= until {
-                continue;
-            }
-            let Some((row, end)) = rows.iter_mut().enumerate().find(|(_, end)| **end <= from) else {
-                continue;
-            };
-            *end = until;
-            let ended = session.ended_at.map_or("now".to_owned(), clock);
-            let title = format!(
-                "Session of {}, {}, {} to {ended}",
-                session.user,
-                client::name(&session.client_version),
-                clock(session.started_at)
-            );
-            lines.push(frame.below(Span { from, until }, u8::try_from(row).unwrap_or_default(), title));
-        }
-        lines
-    }
 }
 
 fn evidence(report: &Report) -> Vec<Ground> {

@@ -16,12 +16,13 @@ use crate::domain::cost::{Cost, RunFacts, SAVED_RULE, shown};
 use crate::domain::ids::SpaceId;
 use crate::domain::money::Money;
 use crate::domain::names::shortest;
-use crate::domain::space::Space;
+use crate::domain::space::{Space, SpaceState};
 use crate::domain::span::rough;
 use crate::domain::user::Role;
 use crate::gateway::Report;
 use crate::store::spaces::LifeStop;
 use crate::store::starts::PageStart;
+use crate::web::live::spaces::{Of, address};
 use crate::web::show::clock;
 use crate::web::site::Site;
 use crate::web::space_view::{Around, SpaceView, shown_time, six_hours};
@@ -62,6 +63,7 @@ struct SpacesPage {
     axis: Vec<(String, String)>,
     zone: String,
     fresh_s: u32,
+    live: String,
 }
 
 /// The stop that comes next.
@@ -107,6 +109,8 @@ pub(in crate::web) async fn list(
     if everybody && !sees_everybody {
         return Err(Problem::NotFound);
     }
+    let of = if everybody { Of::Everybody } else { Of::Mine };
+    let live = address(&site, user, of).await?;
     let own = site.gateway.spaces(user);
     let mut spaces = if everybody { site.gateway.every_space() } else { own.clone() };
     let query = asked.q.trim().to_owned();
@@ -117,10 +121,11 @@ pub(in crate::web) async fn list(
             .iter()
             .any(|text| text.to_lowercase().contains(&wanted))
     });
-    let mut reports = site.gateway.reports(spaces).await.map_err(Problem::ask)?;
     if everybody {
-        reports.retain(|report| report.up().is_some());
+        // What runs is what costs money, and what is asked about.
+        spaces.retain(|space| space.state() == SpaceState::Running);
     }
+    let reports = site.gateway.reports(spaces).await.map_err(Problem::ask)?;
     let now = site.clock.now();
     let ids: Vec<SpaceId> = reports.iter().map(|report| report.space.id).collect();
     let mut past = Past::read(&site, &ids, now).await?;
@@ -150,6 +155,7 @@ pub(in crate::web) async fn list(
         axis: axis(now),
         zone: site.gateway.cost_zone().to_string(),
         fresh_s: if moving { MOVING } else { STILL },
+        live,
     }))
 }
 

@@ -1,0 +1,130 @@
+//! The last days of a space: what each was spent on, who was in it, when it was stopped.
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::hours;
+use crate::domain::bands::bands;
+use crate::domain::client;
+use crate::domain::cost::{Cost, RunFacts};
+use crate::domain::day::Day;
+use crate::domain::span::Span;
+use crate::gateway::Report;
+use crate::store::spaces::{LifeStop, PastSession};
+use crate::web::pages::Problem;
+use crate::web::pages::spaces::LATE;
+use crate::web::show::clock;
+use crate::web::site::Site;
+use crate::web::space_view::six_hours;
+use crate::web::strip::{Bar as Band, Frame, Strip, sum};
+use crate::web::tell::due;
+
+/// Days that the page shows.
+const DAYS: i64 = 7;
+/// How high a day's bands are, in px.
+const HEIGHT: f64 = 16.0;
+/// Sessions that the drawing may have.
+const DRAWN: u32 = 500;
+/// Rows of sessions below a day's bands.
+const ROWS: usize = 2;
+
+/// One day.
+pub(super) struct DayRow {
+    /// `Tue 24`, and the month for where there is room.
+    pub(super) name: String,
+    pub(super) month: String,
+    pub(super) strip: Strip,
+    pub(super) height: u32,
+    pub(super) up: String,
+    pub(super) cost: String,
+}
+
+/// What happened in the last days.
+pub(super) struct Week {
+    pub(super) days: Vec<Day>,
+    pub(super) costs: Vec<Cost>,
+    pub(super) runs: Vec<RunFacts>,
+    pub(super) sessions: Vec<PastSession>,
+    pub(super) stops: Vec<LifeStop>,
+}
+
+impl Week {
+    pub(super) async fn read(site: &Site, report: &Report) -> Result<Self, Problem> {
+        let (space, now, zone) = (report.space.id, report.now, site.gateway.cost_zone());
+        let today = zone.date(now);
+        let mut days = zone.days(today - time::Duration::days(DAYS - 1), today);
+        days.reverse();
+        let from = days.last().map_or(now, |day| day.begins_at);
+        let within = Span { from, until: now };
+        Ok(Self {
+            costs: site.gateway.days_of_space(space, &days).await.map_err(Problem::ask)?,
+            runs: site.store.runs_in(&[space], within).await?,
+            sessions: site.store.sessions_in_space(space, within, DRAWN).await?,
+            stops: site.store.stops_since(&[space], from).await?,
+            days,
+        })
+    }
+
+    pub(super) fn rows(&self, report: &Report) -> Vec<DayRow> {
+        self.days.iter().zip(&self.costs).map(|(day, cost)| self.row(report, day, cost)).collect()
+    }
+
+    fn row(&self, report: &Report, day: &Day, cost: &Cost) -> DayRow {
+        let (now, span) = (report.now, Span { from: day.begins_at, until: day.ends_at });
+        let frame = Frame { span, height: HEIGHT };
+        let bands = bands(&self.runs, span, now, LATE);
+        let name = day.date.format(format_description!("[weekday repr:short] [day padding:none]"));
+        let month = day.date.format(format_description!("[month repr:short]"));
+        let (name, month) = (name.unwrap_or_default(), month.unwrap_or_default());
+        let sessions = self.lines(frame, now);
+        let stops = self
+            .stops
+            .iter()
+            .filter_map(|stop| frame.mark(stop.ended_at, format!("Stopped {}", clock(stop.ended_at))));
+        DayRow {
+            strip: Strip {
+                label: format!("{name} {month}: {}", sum(&bands)),
+                bars: frame.bars(&bands),
+                sessions,
+                stops: stops.collect(),
+                plan: report
+                    .up()
+                    .and_then(due)
+                    .and_then(|at| frame.mark(at, format!("Planned stop {}", clock(at)))),
+                now: frame.now(now),
+                grid: frame.grid(six_hours(span)),
+            },
+            name,
+            month,
+            height: 27,
+            up: hours(cost.time_us.total()),
+            cost: cost.shown(),
+        }
+    }
+
+    /// Sessions of a day, in as many rows as there are: those that find none are left out of the drawing.
+    fn lines(&self, frame: Frame, now: OffsetDateTime) -> Vec<Band> {
+        let mut rows = [frame.span.from; ROWS];
+        let mut lines = Vec::new();
+        for session in self.sessions.iter().rev() {
+            let until = session.ended_at.unwrap_or(now).min(frame.span.until);
+            let from = session.started_at.max(frame.span.from);
+            if from >= until {
+                continue;
+            }
+            let Some((row, end)) = rows.iter_mut().enumerate().find(|(_, end)| **end <= from) else {
+                continue;
+            };
+            *end = until;
+            let ended = session.ended_at.map_or("now".to_owned(), clock);
+            let title = format!(
+                "Session of {}, {}, {} to {ended}",
+                session.user,
+                client::name(&session.client_version),
+                clock(session.started_at)
+            );
+            lines.push(frame.below(Span { from, until }, u8::try_from(row).unwrap_or_default(), title));
+        }
+        lines
+    }
+}
