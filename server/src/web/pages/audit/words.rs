@@ -86,19 +86,16 @@ pub(super) const KINDS: [Group; 12] = [
         &[("budget.refused", "start refused by a budget"), ("budget.warned", "budget warning")],
     ),
     ("Pages", "web.", &[("web.refused", "page was refused")]),
-    (
-        "The log",
-        "audit.",
-        &[("audit.exported", "exported the audit log"), ("sessions.exported", "exported sessions")],
-    ),
+    ("The log", "audit.", &[("audit.exported", "exported the audit log")]),
 ];
 
 /// Kinds that the form does not offer.
-const MORE: [(&str, &str); 7] = [
+const MORE: [(&str, &str); 8] = [
     ("certificate.issued", "got a certificate"),
     ("config.reloaded", "configuration was read again"),
     ("name.malformed", "asked for a malformed name"),
     ("probe.opened", "looked inside"),
+    ("sessions.exported", "exported sessions"),
     ("profile.read", "profile's owner was read"),
     ("standing.ended", "may no longer sign in"),
     ("auth.refused", "key was refused"),
