@@ -36,14 +36,24 @@ pub(crate) fn memory_kib(pid: u32) -> Result<f64> {
 
 /// Seconds of processor time that a process and its children have used, ended children included.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    Ok(used_by(family(pid)?))
+}
+
+/// Seconds of processor time that all processes below this one have used, without its own.
+pub(crate) fn children_cpu_seconds() -> Result<f64> {
+    let me = std::process::id();
+    Ok(used_by(family(me)?.into_iter().filter(|pid| *pid != me)))
+}
+
+fn used_by(processes: impl IntoIterator<Item = u32>) -> f64 {
     let mut sum = 0.0;
-    for pid in family(pid)? {
+    for pid in processes {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
         // utime, stime, cutime, cstime are fields 14 to 17 of proc(5); the state, field 3, is the first here.
         sum += fields.iter().skip(11).take(4).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>();
     }
-    Ok(sum / TICKS)
+    sum / TICKS
 }
 
 fn family(pid: u32) -> Result<Vec<u32>> {

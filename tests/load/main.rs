@@ -1,4 +1,5 @@
-//! `make bench`: the gateway beside an OpenSSH jump host, on the same machine, in the same run, to the same space.
+//! `make bench`: the gateway beside an OpenSSH jump host, on the same machine, in the same run, to the same space; and its
+//! pages with very many sessions, which `bench pages` does alone.
 //!
 //! Prints a table of figures and ratios and writes it to the file that is named as the argument. Nothing here fails
 //! on a time.
@@ -7,6 +8,7 @@
 
 mod machine;
 mod measure;
+mod pages;
 mod peer;
 
 use std::fmt::Write as _;
@@ -32,12 +34,19 @@ fn crowd() -> Wish {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let file = std::env::args().nth(1).map(PathBuf::from).context("usage: bench FILE")?;
+    let mut arguments = std::env::args().skip(1);
+    let file = arguments.next().map(PathBuf::from).context("usage: bench FILE, or bench pages")?;
     let mut figures = Vec::new();
+    if file.as_os_str() == "pages" {
+        pages::pages(&mut figures).await?;
+        print!("{}", page(&figures)?);
+        return Ok(());
+    }
     paced(&mut figures).await?;
     for (chunk, label) in [(1024, "unpaced, 1 KiB frames"), (16 * 1024, "unpaced, 16 KiB frames")] {
         unpaced(chunk, label, &mut figures).await?;
     }
+    pages::pages(&mut figures).await?;
     let page = page(&figures)?;
     print!("{page}");
     std::fs::write(&file, page).with_context(|| file.display().to_string())?;
@@ -119,7 +128,8 @@ fn page(figures: &[Figure]) -> Result<String> {
     let mut page = format!(
         "# Benchmarks\n\nWritten by `make bench` on {}.\n\nThe peer is OpenSSH's sshd as a jump host (`ssh -J`) to the \
          same space's SSH server, on the same machine, in the same run; client, gateway, simulator and space share its \
-         cores. A ratio above 1 is better than the peer.\n\n\
+         cores. Pages have no peer: beside them stands what is promised, with 10,000 live and 5 million ended sessions. A \
+         ratio above 1 is better than the peer or the promise.\n\n\
          | what | Spaceport | peer | ratio |\n|---|---:|---:|---:|\n",
         machine::describe()?
     );
