@@ -128,8 +128,8 @@ fn page(figures: &[Figure]) -> Result<String> {
     let mut page = format!(
         "# Benchmarks\n\nWritten by `make bench` on {}.\n\nThe peer is OpenSSH's sshd as a jump host (`ssh -J`) to the \
          same space's SSH server, on the same machine, in the same run; client, gateway, simulator and space share its \
-         cores. Pages have no peer: beside them stands what is promised, with 10,000 live and 5 million ended sessions. A \
-         ratio above 1 is better than the peer or the promise.\n\n\
+         cores. Pages have no peer: beside them stands what is promised, with 10,000 live sessions and \
+         as many that ended as the export counts. A ratio above 1 is better than the peer or the promise.\n\n\
          | what | Spaceport | peer | ratio |\n|---|---:|---:|---:|\n",
         machine::describe()?
     );

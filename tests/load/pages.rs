@@ -171,7 +171,9 @@ impl Site {
         let page = self.get(0, "/sessions").await?.text().await?;
         let (_, rest) = page.split_once("data-live=\"").context("a live page")?;
         let path = rest.split_once('"').context("an address")?.0.replace("&#38;", "&");
-        let streams = try_join_all((0..OPEN).map(|n| self.get(n, &path))).await?;
+        let mut streams = try_join_all((0..OPEN).map(|n| self.get(n, &path))).await?;
+        // The first piece of news is the whole state: from here on only what changes is told.
+        try_join_all(streams.iter_mut().map(reqwest::Response::chunk)).await?;
         let readers: Vec<_> = streams
             .into_iter()
             .map(|mut stream| tokio::spawn(async move { while let Ok(Some(_)) = stream.chunk().await {} }))
@@ -186,7 +188,6 @@ impl Site {
                 let _ = sqlx::query(moved).execute(&database).await;
             }
         });
-        tokio::time::sleep(Duration::from_secs(3)).await;
         let (begun, before) = (Instant::now(), machine::children_cpu_seconds()?);
         tokio::time::sleep(WATCHED).await;
         let cores = (machine::children_cpu_seconds()? - before) / begun.elapsed().as_secs_f64();
