@@ -31,7 +31,9 @@ until_so() {
 }
 # terminal N AGE: the Nth terminal, last written to so many seconds ago.
 terminal() {
-    setsid script -qc 'sleep 1000' /dev/null </dev/null >/dev/null 2>&1 &
+    setsid script -qc ": >/mnt/terminal-$1; exec sleep 1000" /dev/null </dev/null >/dev/null 2>&1 &
+    # By whoever is on it, who comes later than the terminal and would be taken for something left by the script.
+    until_so test -e "/mnt/terminal-$1"
     until_so test -e "/dev/pts/$1"
     touch -d "@$(($(date +%s) - $2))" "/dev/pts/$1"
 }
