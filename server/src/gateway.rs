@@ -52,7 +52,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use asked::{Held, LiveSession, Report, StartWish, Started, Stopped, stopped_at, would_stop_at};
+pub use asked::{
+    Held, LiveSession, Report, SpaceStatus, StartWish, Started, Stopped, stopped_at, would_stop_at,
+};
 pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
 pub use errors::{AskError, FindError, OpenError};

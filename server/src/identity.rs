@@ -2,6 +2,7 @@
 //!
 //! What is *not* here: what a person may do with a space (`domain::access`), pages (`web`), and SSH itself (`ssh`).
 
+mod api_tokens;
 mod approvals;
 pub mod certificates;
 mod certify;
@@ -19,6 +20,7 @@ mod suspensions;
 mod terminal;
 mod tokens;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use self::api_tokens::{Bearer, MakeTokenError, MyToken, NoBearer, WantedToken};
 pub use self::approvals::{Answered, ApproveError, Asked, Asker, NotBound, Progress, Question};
 pub use self::certify::CertifyError;
 pub use self::directory::{Directory, Entry};
@@ -116,7 +119,10 @@ struct Inner {
     /// Nothing where nobody can approve a key.
     approvals: Option<Approvals>,
     /// How often sign-ins are begun, and who came back from one that never was.
-    sign_ins: Mutex<Turns>,
+    sign_ins: Mutex<Turns<IpAddr>>,
+    /// How often programs ask for a person.
+    api_requests: Mutex<Turns<UserId>>,
+    longest_token: Duration,
     strangers: Mutex<Refusals>,
     /// How long a login may be idle, and how often a provider is asked again.
     idle: Duration,
@@ -151,6 +157,8 @@ impl Identity {
             providers,
             approvals,
             sign_ins: Mutex::new(Turns::new(web.map_or(1, |web| web.sign_ins_per_minute), MINUTE)),
+            api_requests: Mutex::new(Turns::new(web.map_or(1, |web| web.api_requests_per_minute), MINUTE)),
+            longest_token: web.map_or(Duration::ZERO, |web| web.longest_token),
             strangers: Mutex::default(),
             idle: web.map_or(Duration::ZERO, |web| web.idle),
             renew_every: web.map_or(Duration::ZERO, |web| web.renew_every),

@@ -33,6 +33,7 @@ mod terminal;
 pub mod told;
 mod words;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ struct Shared {
     config: Arc<russh::server::Config>,
     refusals: Mutex<Refusals>,
     backoff: Mutex<Backoff>,
-    handshakes: Mutex<Turns>,
+    handshakes: Mutex<Turns<IpAddr>>,
     /// Places for clients that wait for an approval.
     approvals: Admission,
 }

@@ -2,6 +2,7 @@
 //!
 //! What is *not* here: rules (`domain`), who calls when (`jobs`, `gateway`), and secrets in the clear.
 
+pub mod api;
 mod apply;
 pub mod approvals;
 pub mod audit;

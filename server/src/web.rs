@@ -3,15 +3,18 @@
 //! The operators' listener is one of its own, so that metrics are never published by mistake.
 
 mod amounts;
+mod api;
 mod chart;
 mod doors;
 mod export;
+mod find;
 mod guard;
 mod ledger;
 mod live;
 mod ops;
 mod pages;
 mod query;
+mod rows;
 mod show;
 mod site;
 mod space_view;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use spaceport_tests::browser::Browser;
 use spaceport_tests::world::World;
 
+use crate::api::program;
 use crate::scene::{Pictures, Scene, Setting};
 
 /// Runs of three spaces some days before a time, of which one has no price, with what their time was, and stops.
@@ -47,7 +48,7 @@ async fn priced_scene(before: &str) -> Result<Scene> {
 async fn cost_page_file_and_command_line_agree_to_the_cent() -> Result<()> {
     // In a month that is over nothing grows while one looks.
     let scene = priced_scene("(date_trunc('month', now(), 'UTC') - interval '3 d')").await?;
-    let (ada, _) = scene.sign_in("ada").await?;
+    let (program, ada) = program(&scene, "ada").await?;
     let last = "SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 d')::date";
     let last = scene.world.value(last).await?.context("a day")?;
     let month = last.get(..7).context("a month")?;
@@ -58,6 +59,11 @@ async fn cost_page_file_and_command_line_agree_to_the_cent() -> Result<()> {
         let printed = ["cost", "--config", &config, "--from", &first, "--to", &last, "--by", by, "--csv"];
         let printed = scene.world.operator(&printed).await?.well()?.text();
         assert_eq!(file.body, printed, "{by}");
+        let told = program.get(&format!("/cost.csv?{asked}")).await?.is(200)?;
+        assert_eq!(told.body, printed, "{by}");
+        let told = program.get(&format!("/cost?{asked}")).await?.is(200)?.json()?;
+        let totals = printed.lines().last().context("totals")?.split(',');
+        assert_eq!(totals.skip(8).next(), told["total"]["total_usd"].as_str(), "{by}");
         let page = ada.get(&scene.page(&format!("/cost?{asked}"))).await?.is(200)?;
         for line in printed.lines().skip(1) {
             // Active, idle and unknown time, storage, and all of it.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
 
+mod api;
 mod approval;
 mod architecture;
 mod asking_about_spaces;

@@ -27,6 +27,8 @@ pub(crate) struct Setting {
     pub(crate) provider: Value,
     /// More lines for the gateway's `[web]`.
     pub(crate) web: String,
+    /// More lines for its `[roles]`.
+    pub(crate) roles: String,
     /// More lines for its `[ssh]`.
     pub(crate) ssh: String,
     /// More lines for the domain.
@@ -46,6 +48,7 @@ impl Default for Setting {
         Self {
             provider: json!({}),
             web: String::new(),
+            roles: String::new(),
             ssh: String::new(),
             domain: String::new(),
             gateway: String::new(),
@@ -83,9 +86,9 @@ impl Scene {
              [[providers]]\nalias = \"idp\"\nname = \"Example login\"\nissuer = \"{issuer}\"\n\
              client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\nrequired_groups = [\"ml\"]\n\
              scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n\n\
-             [roles]\nadmin = [\"idp/platform\"]\n\n\
+             [roles]\nadmin = [\"idp/platform\"]\n{}\n\
              [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n\n{}\n",
-            setting.web, setting.gateway
+            setting.web, setting.roles, setting.gateway
         );
         let Setting { ssh, domain, environment, account, .. } = setting;
         let wish = Wish { gateway, ssh, domain, environment, account, ..Wish::default() };

@@ -32,6 +32,10 @@ pub struct Web {
     pub sign_ins_per_minute: u32,
     /// How often a provider is asked again about a person who has live sessions.
     pub renew_every: Duration,
+    /// How long a token for the API may count.
+    pub longest_token: Duration,
+    /// Requests to the API that one person's tokens may make in a minute.
+    pub api_requests_per_minute: u32,
 }
 
 /// TLS by files.
@@ -179,6 +183,8 @@ impl Web {
         let idle = section.seconds("idle_s", 300..=604_800, 28_800);
         let sign_ins_per_minute = section.count("sign_ins_per_min_per_source", 1..=100_000, 120);
         let renew_every = section.seconds("renew_every_s", 1..=3_600, 300);
+        let longest_token = section.seconds("longest_token_s", 3_600..=31_622_400, 7_776_000);
+        let api_requests_per_minute = section.count("api_requests_per_min", 1..=1_000_000, 600);
         section.finish();
         Some(Self {
             listen: address,
@@ -188,6 +194,8 @@ impl Web {
             idle,
             sign_ins_per_minute,
             renew_every,
+            longest_token,
+            api_requests_per_minute,
         })
     }
 }

@@ -86,6 +86,8 @@ uuid_ids! {
     StopId,
     /// One start of a space that somebody asked for on a page.
     StartId,
+    /// One token for the API.
+    TokenId,
 }
 
 /// Why a name was refused.

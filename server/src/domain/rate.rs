@@ -1,27 +1,25 @@
-//! How much one place gets in a time of what costs the server more than the client: key exchanges, sign-ins. And how
-//! much we ask of others in a time. Pure; times are `Clock::elapsed`.
+//! How much one place or person gets in a time of what costs the server more than the client: key exchanges, sign-ins,
+//! requests. And how much we ask of others in a time. Pure; times are `Clock::elapsed`.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::time::Duration;
 
-use super::network::place;
-
-/// Places that are told apart at once.
+/// Places, or people, that are told apart at once.
 const KNOWN: usize = 4_096;
 
-/// Gives each place its turns.
+/// Gives each place, or person, their turns.
 #[derive(Debug)]
-pub struct Turns {
+pub struct Turns<K> {
     /// The time between two turns.
     interval: Duration,
     /// Turns that a place may take at once after a pause.
     burst: u32,
-    /// When the last turn that was given to a place is paid for.
-    paid: HashMap<IpAddr, Duration>,
+    /// When the last turn that was given to each is paid for.
+    paid: HashMap<K, Duration>,
 }
 
-impl Turns {
+impl<K: Eq + Hash + Copy> Turns<K> {
     /// So many in a period, and as many at once after a pause of that length.
     #[must_use]
     pub fn new(count: u32, period: Duration) -> Self {
@@ -29,11 +27,11 @@ impl Turns {
         Self { interval: period / burst, burst, paid: HashMap::new() }
     }
 
-    /// How long somebody from there waits for their turn, which they take with this call. Nobody is turned away.
-    pub fn wait(&mut self, address: IpAddr, now: Duration) -> Duration {
-        let Some(paid) = self.paid(address, now) else { return Duration::ZERO };
+    /// How long this one waits for their turn, which they take with this call. Nobody is turned away.
+    pub fn wait(&mut self, of: K, now: Duration) -> Duration {
+        let Some(paid) = self.paid(of, now) else { return Duration::ZERO };
         let turn = paid + self.interval;
-        self.paid.insert(place(address), turn);
+        self.paid.insert(of, turn);
         turn.saturating_sub(now + self.interval * self.burst)
     }
 
@@ -41,29 +39,28 @@ impl Turns {
     ///
     /// # Errors
     /// How long it is until the next.
-    pub fn take(&mut self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        let Some(paid) = self.paid(address, now) else { return Ok(()) };
+    pub fn take(&mut self, of: K, now: Duration) -> Result<(), Duration> {
+        let Some(paid) = self.paid(of, now) else { return Ok(()) };
         let turn = paid + self.interval;
         match turn.saturating_sub(now + self.interval * self.burst) {
             Duration::ZERO => {
-                self.paid.insert(place(address), turn);
+                self.paid.insert(of, turn);
                 Ok(())
             }
             early => Err(early),
         }
     }
 
-    /// Until when a place has had its turns; nothing if there are so many places at once that it is a flood, which
+    /// Until when this one has had its turns; nothing if there are so many at once that it is a flood, which
     /// other limits must meet.
-    fn paid(&mut self, address: IpAddr, now: Duration) -> Option<Duration> {
-        let place = place(address);
-        if self.paid.len() >= KNOWN && !self.paid.contains_key(&place) {
+    fn paid(&mut self, of: K, now: Duration) -> Option<Duration> {
+        if self.paid.len() >= KNOWN && !self.paid.contains_key(&of) {
             self.paid.retain(|_, paid| *paid > now);
             if self.paid.len() >= KNOWN {
                 return None;
             }
         }
-        Some(self.paid.get(&place).copied().unwrap_or(now).max(now))
+        Some(self.paid.get(&of).copied().unwrap_or(now).max(now))
     }
 }
 
@@ -98,7 +95,10 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::domain::network::place;
 
     #[test]
     fn our_own_turns_come_in_a_burst_and_then_at_their_rate() {
@@ -113,8 +113,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const OFFICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
-    fn ms(turns: &mut Turns, address: IpAddr, now: u64) -> u128 {
-        turns.wait(address, Duration::from_millis(now)).as_millis()
+    fn ms(turns: &mut Turns<IpAddr>, address: IpAddr, now: u64) -> u128 {
+        turns.wait(place(address), Duration::from_millis(now)).as_millis()
     }
 
     #[test]

@@ -263,6 +263,15 @@ pub struct Space {
 }
 
 impl Space {
+    /// Whether its name, its domain or its owner has this text, in small letters, in it.
+    #[must_use]
+    pub fn is_called(&self, text: &str) -> bool {
+        let owner = self.owner.as_ref().map_or("", |owner| owner.as_str());
+        [self.name().as_str(), self.domain.as_str(), owner]
+            .iter()
+            .any(|name| name.to_lowercase().contains(text))
+    }
+
     /// Its name.
     #[must_use]
     pub const fn name(&self) -> &SpaceName {

@@ -3,6 +3,7 @@
 mod report;
 mod see;
 mod start;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 
 pub use report::{Report, stopped_at, would_stop_at};
 pub use start::{StartWish, Started};
+pub use told::SpaceStatus;
 
 use super::Gateway;
 use super::errors::{AskError, OpenError};

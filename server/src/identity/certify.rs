@@ -5,7 +5,8 @@ use tracing::info;
 
 use super::certificates::{Certificates, IssueError};
 use super::keys::{PastedKeyError, pasted};
-use super::{Identity, SignedInUser, Visitor};
+use super::{Identity, Visitor};
+use crate::domain::user::User;
 use crate::store::StoreError;
 
 /// Why a key was not certified. `Display` is what the person reads.
@@ -30,18 +31,18 @@ impl Identity {
     pub async fn certify(
         &self,
         authorities: &Certificates,
-        who: &SignedInUser,
+        who: &User,
         text: &str,
         visitor: &Visitor,
     ) -> Result<Certificate, CertifyError> {
         let key = pasted(text)?;
         let change = self.change_by(who, visitor);
-        let certificate = authorities.issue(&key.key, (who.user.id, &who.user.name), change.at)?;
+        let certificate = authorities.issue(&key.key, (who.id, &who.name), change.at)?;
         let detail = super::certificates::facts(&certificate, Some(visitor.address));
         // The row comes first: a certificate that is not in the record is not handed out.
         self.inner.store.note(&change, "certificate.issued", Some(true), detail).await?;
         info!(
-            user.name = %who.user.name,
+            user.name = %who.name,
             certificate.serial = certificate.serial(),
             key.fingerprint = key.fingerprint,
             "certificate issued"

@@ -7,11 +7,12 @@ use serde_json::json;
 use tracing::info;
 
 use super::directory::{Directory, NobodyFound};
-use super::{Identity, SignedInUser, Visitor};
+use super::{Identity, Visitor};
 use crate::domain::grant::{Reason, Term, TooLong};
 use crate::domain::ids::{DomainAlias, GrantId};
 use crate::domain::names::{Target, Unresolved, resolve};
 use crate::domain::space::Space;
+use crate::domain::user::User;
 use crate::store::grants::{GrantEnd, NewGrant, RunningGrant};
 use crate::store::people::Change;
 use crate::store::{Store, StoreError};
@@ -160,7 +161,7 @@ impl Identity {
     /// Why not.
     pub async fn grant(
         &self,
-        admin: &SignedInUser,
+        admin: &User,
         asked: &Asked<'_>,
         visitor: &Visitor,
     ) -> Result<Granted, GrantError> {
@@ -168,7 +169,7 @@ impl Identity {
         let (directory, longest) = (self.directory(), self.longest_grant());
         let change = self.change_by(admin, visitor);
         let granted = grant((&inner.store, &directory), (&inner.domains, longest), asked, &change).await?;
-        info!(grant.id = %granted.id, user.name = granted.person, space.name = granted.space, by = %admin.user.name, "granted");
+        info!(grant.id = %granted.id, user.name = granted.person, space.name = granted.space, by = %admin.name, "granted");
         self.read().await?;
         Ok(granted)
     }
@@ -177,17 +178,12 @@ impl Identity {
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn end_grant(
-        &self,
-        admin: &SignedInUser,
-        id: GrantId,
-        visitor: &Visitor,
-    ) -> Result<bool, StoreError> {
+    pub async fn end_grant(&self, admin: &User, id: GrantId, visitor: &Visitor) -> Result<bool, StoreError> {
         let change = self.change_by(admin, visitor);
         let ended = self.inner.store.end_grant(&id.to_string(), &change).await?;
         let ended = matches!(ended, GrantEnd::Ended(_));
         if ended {
-            info!(grant.id = %id, by = %admin.user.name, "grant ended");
+            info!(grant.id = %id, by = %admin.name, "grant ended");
             self.read().await?;
         }
         Ok(ended)

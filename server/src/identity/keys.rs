@@ -4,10 +4,10 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use time::OffsetDateTime;
 use tracing::info;
 
-use super::{Identity, SignedInUser, Visitor};
+use super::{Identity, Visitor};
 use crate::config::UserKey;
 use crate::domain::ids::KeyId;
-use crate::domain::user::Standing;
+use crate::domain::user::{Standing, User};
 use crate::store::StoreError;
 use crate::store::people::AddedKey;
 
@@ -77,12 +77,12 @@ impl Identity {
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn keys_of(&self, who: &SignedInUser) -> Result<Vec<MyKey>, StoreError> {
+    pub async fn keys_of(&self, who: &User) -> Result<Vec<MyKey>, StoreError> {
         let keys = self.inner.store.known_keys().await?;
         let now = self.inner.clock.now();
         let mine = keys
             .into_iter()
-            .filter(|key| key.user == who.user.id && key.expires_at.is_none_or(|until| now < until));
+            .filter(|key| key.user == who.id && key.expires_at.is_none_or(|until| now < until));
         Ok(mine
             .map(|key| MyKey {
                 id: key.id,
@@ -101,7 +101,7 @@ impl Identity {
     /// Why it is not added.
     pub async fn add_key(
         &self,
-        who: &SignedInUser,
+        who: &User,
         text: &str,
         name: &str,
         visitor: &Visitor,
@@ -111,7 +111,7 @@ impl Identity {
             return Err(AddKeyError::TooMany);
         }
         match self.user_for_key(&key.key) {
-            Some(owner) if owner.id == who.user.id => return Err(AddKeyError::AlreadyYours),
+            Some(owner) if owner.id == who.id => return Err(AddKeyError::AlreadyYours),
             Some(owner) if owner.standing == Standing::Configured => return Err(AddKeyError::SomebodyElses),
             Some(_) | None => {}
         }
@@ -123,9 +123,9 @@ impl Identity {
         let (line, fingerprint) = written?;
         let change = self.change_by(who, visitor);
         let words = (line.as_str(), fingerprint.as_str(), name.as_str());
-        match self.inner.store.add_key(who.user.id, words, None, &change).await? {
+        match self.inner.store.add_key(who.id, words, None, &change).await? {
             AddedKey::Added(id) => {
-                info!(user.name = %who.user.name, key.fingerprint = key.fingerprint, "key added");
+                info!(user.name = %who.name, key.fingerprint = key.fingerprint, "key added");
                 self.read().await?;
                 Ok(id)
             }
@@ -138,15 +138,10 @@ impl Identity {
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn remove_key(
-        &self,
-        who: &SignedInUser,
-        key: KeyId,
-        visitor: &Visitor,
-    ) -> Result<bool, StoreError> {
-        let removed = self.inner.store.remove_key(who.user.id, key, &self.change_by(who, visitor)).await?;
+    pub async fn remove_key(&self, who: &User, key: KeyId, visitor: &Visitor) -> Result<bool, StoreError> {
+        let removed = self.inner.store.remove_key(who.id, key, &self.change_by(who, visitor)).await?;
         if removed {
-            info!(user.name = %who.user.name, key.id = %key, "key removed");
+            info!(user.name = %who.name, key.id = %key, "key removed");
             self.read().await?;
         }
         Ok(removed)

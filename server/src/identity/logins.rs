@@ -2,8 +2,9 @@
 
 use tracing::info;
 
-use super::{Identity, SignedInUser, Visitor};
+use super::{Identity, Visitor};
 use crate::domain::ids::LoginId;
+use crate::domain::user::User;
 use crate::store::StoreError;
 pub use crate::store::logins::LiveLogin as MyLogin;
 
@@ -12,24 +13,19 @@ impl Identity {
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn logins_of(&self, who: &SignedInUser) -> Result<Vec<MyLogin>, StoreError> {
+    pub async fn logins_of(&self, who: &User) -> Result<Vec<MyLogin>, StoreError> {
         let now = self.inner.clock.now();
-        self.inner.store.live_logins(who.user.id, now, now - self.inner.idle).await
+        self.inner.store.live_logins(who.id, now, now - self.inner.idle).await
     }
 
     /// Ends one login of a person. Answers whether there was one.
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn end_login(
-        &self,
-        who: &SignedInUser,
-        login: LoginId,
-        visitor: &Visitor,
-    ) -> Result<bool, StoreError> {
-        let ended = self.inner.store.end_login(who.user.id, login, &self.change_by(who, visitor)).await?;
+    pub async fn end_login(&self, who: &User, login: LoginId, visitor: &Visitor) -> Result<bool, StoreError> {
+        let ended = self.inner.store.end_login(who.id, login, &self.change_by(who, visitor)).await?;
         if ended {
-            info!(user.name = %who.user.name, login.id = %login, "login ended from another browser");
+            info!(user.name = %who.name, login.id = %login, "login ended from another browser");
         }
         Ok(ended)
     }

@@ -16,6 +16,7 @@ use super::providers::Providers;
 use super::renewal::is_admitted;
 use super::{Identity, ProviderError};
 use crate::domain::ids::{LoginId, ProviderAlias};
+use crate::domain::network::place;
 use crate::domain::user::User;
 use crate::store::StoreError;
 use crate::store::logins::{NewLogin, SignIn};
@@ -138,7 +139,7 @@ impl Identity {
             .sign_ins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(visitor.address, inner.clock.elapsed())
+            .take(place(visitor.address), inner.clock.elapsed())
             .map_err(SignInError::TooMany)?;
         let wanted = local_path(return_to);
         if wanted != return_to && !return_to.is_empty() {
@@ -244,7 +245,7 @@ impl Identity {
     /// # Errors
     /// When Postgres is away.
     pub async fn sign_out(&self, who: &SignedInUser, visitor: &Visitor) -> Result<Option<Url>, StoreError> {
-        let change = self.change_by(who, visitor);
+        let change = self.change_by(&who.user, visitor);
         let Some(token) = self.inner.store.sign_out(who.login, &self.inner.sealing, &change).await? else {
             return Ok(None);
         };
@@ -276,8 +277,8 @@ impl Identity {
     }
 
     /// A change by somebody who is signed in.
-    pub(super) fn change_by(&self, who: &SignedInUser, visitor: &Visitor) -> Change {
-        self.change_of(&who.user, visitor.address)
+    pub(super) fn change_by(&self, who: &User, visitor: &Visitor) -> Change {
+        self.change_of(who, visitor.address)
     }
 
     /// A change by a person at an address.
@@ -302,13 +303,13 @@ fn local_path(path: &str) -> &str {
     if plain && path.starts_with('/') && !path.starts_with("//") { path } else { "/" }
 }
 
-fn random() -> Result<SecretString, SignInError> {
+pub(super) fn random() -> Result<SecretString, SignInError> {
     let mut bytes = [0; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut bytes).map_err(|error| SignInError::Random(error.to_string()))?;
     Ok(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-fn hash(secret: &SecretString) -> [u8; 32] {
+pub(super) fn hash(secret: &SecretString) -> [u8; 32] {
     let digest = digest(&SHA256, secret.expose_secret().as_bytes());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());

@@ -2,9 +2,10 @@
 
 use tracing::info;
 
-use super::{Identity, SignedInUser, Visitor};
+use super::{Identity, Visitor};
 use crate::domain::grant::Reason;
 use crate::domain::ids::UserId;
+use crate::domain::user::User;
 use crate::store::StoreError;
 
 impl Identity {
@@ -14,14 +15,14 @@ impl Identity {
     /// When Postgres is away.
     pub async fn suspend(
         &self,
-        admin: &SignedInUser,
+        admin: &User,
         person: UserId,
         reason: &Reason,
         visitor: &Visitor,
     ) -> Result<bool, StoreError> {
         let changed = self.inner.store.suspend(person, reason, &self.change_by(admin, visitor)).await?;
         if changed {
-            info!(user.id = %person, by = %admin.user.name, "suspended");
+            info!(user.id = %person, by = %admin.name, "suspended");
             self.read().await?;
         }
         Ok(changed)
@@ -31,15 +32,10 @@ impl Identity {
     ///
     /// # Errors
     /// When Postgres is away.
-    pub async fn resume(
-        &self,
-        admin: &SignedInUser,
-        person: UserId,
-        visitor: &Visitor,
-    ) -> Result<bool, StoreError> {
+    pub async fn resume(&self, admin: &User, person: UserId, visitor: &Visitor) -> Result<bool, StoreError> {
         let changed = self.inner.store.resume(person, &self.change_by(admin, visitor)).await?;
         if changed {
-            info!(user.id = %person, by = %admin.user.name, "resumed");
+            info!(user.id = %person, by = %admin.name, "resumed");
             self.read().await?;
         }
         Ok(changed)

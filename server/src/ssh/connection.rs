@@ -20,6 +20,7 @@ use super::socket::{self, Cuttable, Greeting};
 use super::{Shared, listener};
 use crate::domain::approval::{ApprovalId, ApprovalState};
 use crate::domain::ids::ConnectionId;
+use crate::domain::network;
 use crate::domain::refusals::Refusal;
 use crate::gateway::flow::Windows;
 use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, LOGINS};
@@ -131,7 +132,7 @@ pub(super) async fn serve(
     let (welcome, welcomed) = oneshot::channel();
     let login = Login::new(shared.clone(), id, address, attempts.clone(), greeting);
     let handler = Handler::new(login, windows, welcome);
-    let turn = lock(&shared.handshakes).wait(address, shared.clock.elapsed());
+    let turn = lock(&shared.handshakes).wait(network::place(address), shared.clock.elapsed());
     let login = async {
         shared.clock.sleep(turn).await;
         let mut running = run_stream(shared.config.clone(), socket, handler).await.map_err(NotIn::Left)?;

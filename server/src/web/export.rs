@@ -8,11 +8,10 @@ use futures_util::{Stream, TryStreamExt as _};
 use serde_json::Value;
 use tracing::error;
 
-use super::pages::Problem;
 use super::site::Site;
-use super::visit::Person;
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::AuditId;
+use crate::domain::user::User;
 use crate::store::StoreError;
 use crate::store::audit::audit_change;
 
@@ -26,6 +25,14 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// As the audit log names it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonl",
+        }
+    }
+
     const fn kind(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8; header=present",
@@ -34,14 +41,13 @@ impl Format {
     }
 }
 
-/// Writes down that somebody takes rows away: who, and which ones.
+/// Writes down that somebody takes rows away or lets a program act: who, and which ones.
 pub(super) async fn noted(
     site: &Site,
-    person: &Person,
+    user: &User,
     kind: &'static str,
     detail: Value,
-) -> Result<(), Problem> {
-    let user = &person.who.user;
+) -> Result<(), StoreError> {
     let event = AuditEvent {
         actor: Some(user.id),
         actor_name: user.name.to_string(),
@@ -53,7 +59,7 @@ pub(super) async fn noted(
         detail,
     };
     let change = audit_change(AuditId::generate(), site.clock.now(), site.ledger.replica, event);
-    Ok(site.store.write_audit(&change).await?)
+    site.store.write_audit(&change).await
 }
 
 /// A file with this name, whose parts are read while it is sent. Should a part not come, it breaks off: the browser then

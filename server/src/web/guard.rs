@@ -1,4 +1,4 @@
-//! What every page of the site is wrapped in: headers that browsers enforce, and the refusal of other sites' posts.
+//! What the site is wrapped in: headers that browsers enforce; and around every page, the refusal of other sites' posts.
 
 use std::sync::Arc;
 
@@ -28,15 +28,19 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("origin-agent-cluster"), "?1"),
 ];
 
-/// Refuses what another site sends, and sets the headers.
-pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+/// Refuses what another site sends.
+pub(super) async fn own_only(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if safe || is_own(request.headers(), &site.public_url.origin()) {
-        next.run(request).await
-    } else {
-        let (mut parts, _) = request.into_parts();
-        refuse(&site, &mut parts).await.into_response()
-    };
+    if safe || is_own(request.headers(), &site.public_url.origin()) {
+        return next.run(request).await;
+    }
+    let (mut parts, _) = request.into_parts();
+    refuse(&site, &mut parts).await.into_response()
+}
+
+/// Sets the headers.
+pub(super) async fn headers(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));

@@ -14,6 +14,7 @@ pub(super) mod sessions;
 pub(super) mod signin;
 pub(super) mod space;
 pub(super) mod spaces;
+pub(super) mod tokens;
 pub(super) mod users;
 
 use std::time::Duration;

@@ -12,13 +12,14 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::api;
 use super::doors::{Doors, Peer, TlsError, server_config};
-use super::guard::guard;
+use super::guard;
 use super::ledger::Ledger;
 use super::live::{self, Live};
 use super::pages::{
     self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, policies,
-    sessions, signin, space, spaces, users,
+    sessions, signin, space, spaces, tokens, users,
 };
 use crate::config::{Provider, PublicUrl, Web};
 use crate::domain::ports::Clock;
@@ -178,6 +179,8 @@ fn router(site: Arc<Site>) -> Router {
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{key}/remove", post(keys::remove))
         .route("/keys/certificate", post(certificate::issue))
+        .route("/tokens", get(tokens::list).post(tokens::make))
+        .route("/tokens/{token}/revoke", post(tokens::revoke))
         .route("/logins", get(logins::list))
         .route("/logins/{login}/end", post(logins::end))
         .route("/sessions", get(sessions::live::list))
@@ -206,7 +209,10 @@ fn router(site: Arc<Site>) -> Router {
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .fallback(|| async { Problem::NotFound })
         .layer(axum::extract::DefaultBodyLimit::max(pages::LARGEST_FORM))
-        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard))
+        // The API takes no cookies, so nobody else's page can use it.
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::own_only))
+        .nest(api::ROOT, api::router(&site))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::headers))
         .with_state(site)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::doors::Peer;
@@ -73,12 +73,8 @@ impl FromRequestParts<Arc<Site>> for Browser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| address.ip());
-        let peer = peer.ok_or(Problem::Broken)?;
-        let address = client_address(peer, &parts.headers, &site.trusted_proxies);
-        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let user_agent = agent.unwrap_or_default().chars().take(USER_AGENT).collect();
-        Ok(Self { visitor: Visitor { address, user_agent }, cookies: Cookies::of(&parts.headers) })
+        let visitor = visitor(site, &parts.headers, &parts.extensions).ok_or(Problem::Broken)?;
+        Ok(Self { visitor, cookies: Cookies::of(&parts.headers) })
     }
 }
 
@@ -122,6 +118,15 @@ impl FromRequestParts<Arc<Site>> for Admin {
         let person = Person::from_request_parts(parts, site).await?;
         if person.who.user.role >= Role::Admin { Ok(Self(person)) } else { Err(Problem::NotFound) }
     }
+}
+
+/// Who sends a request, as far as that shows without a login.
+pub(super) fn visitor(site: &Site, headers: &HeaderMap, extensions: &Extensions) -> Option<Visitor> {
+    let ConnectInfo(Peer(peer)) = extensions.get::<ConnectInfo<Peer>>()?;
+    let address = client_address(peer.ip(), headers, &site.trusted_proxies);
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let user_agent = agent.unwrap_or_default().chars().take(USER_AGENT).collect();
+    Some(Visitor { address, user_agent })
 }
 
 /// Where a browser is. Only what a trusted proxy says counts, and of that only the last hop that is none of them:

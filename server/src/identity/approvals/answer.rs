@@ -175,9 +175,9 @@ impl Identity {
     ) -> Result<(), ApproveError> {
         let inner = &self.inner;
         let approvals = inner.approvals.as_ref().ok_or(ApproveError::Over)?;
-        let change = self.change_by(who, visitor);
+        let change = self.change_by(&who.user, visitor);
         let guesses = inner.store.wrong_codes(who.user.id, change.at - GUESSES_WITHIN).await?;
-        let has_keys = self.keys_of(who).await?.len();
+        let has_keys = self.keys_of(&who.user).await?.len();
         let answering = inner.store.answer_approval(id).await?.ok_or(ApproveError::Over)?;
         if let Err(refused) = self.may_answer(who, &answering, answer, visitor, (guesses, has_keys)) {
             answering.refuse(refused.because(), &change).await?;
@@ -244,7 +244,7 @@ impl Identity {
         id: &ApprovalId,
         visitor: &Visitor,
     ) -> Result<bool, StoreError> {
-        let change = self.change_by(who, visitor);
+        let change = self.change_by(&who.user, visitor);
         let Some(answering) = self.inner.store.answer_approval(id).await? else { return Ok(false) };
         if self.state(&answering.approval) != ApprovalState::Pending {
             answering.refuse(ApproveError::Over.because(), &change).await?;

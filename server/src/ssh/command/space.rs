@@ -9,7 +9,7 @@ use crate::domain::grant::{Reason, Term};
 use crate::domain::ids::InstanceType;
 use crate::domain::space::Space;
 use crate::gateway::idle::Stopping;
-use crate::gateway::{AskError, Asker, StartWish, Started};
+use crate::gateway::{AskError, Asker, SpaceStatus, StartWish, Started};
 use crate::ssh::client::Nowhere;
 use crate::ssh::messages;
 use crate::ssh::progress::View;
@@ -50,7 +50,7 @@ impl Asked<'_> {
             .status(&Asker::over(&client.connection, &super::person(client)), &space)
             .await;
         let report = report.map_err(|error| self.failed(&error, &space, ""))?;
-        let text = if json { format!("{}\n", report.json()) } else { messages::status(&report) };
+        let text = if json { format!("{}\n", SpaceStatus::from(&report)) } else { messages::status(&report) };
         Ok(Answer::Status(text, messages::code_of(&report)))
     }
 

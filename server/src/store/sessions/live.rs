@@ -13,7 +13,7 @@ use crate::store::text::{counted, id_digits, plain};
 use crate::store::{Store, StoreError};
 
 /// The longest text that is searched for, in characters.
-const LONGEST_SEARCH: usize = 120;
+pub const LONGEST_SEARCH: usize = 120;
 
 /// What a live session must be like to be shown. Nothing is asked of it by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -12,11 +12,12 @@ use serde::Deserialize;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-pub(in crate::web) use export::{csv, jsonl};
+pub(in crate::web) use export::{csv, jsonl, rows};
 
 use self::words::{KINDS, because, did};
 use super::{Bar, Problem, page_of};
 use crate::domain::day::written_day;
+use crate::store::StoreError;
 use crate::store::audit::search::{AuditRow, Sealed};
 use crate::store::chain::export::Wanted;
 use crate::web::amounts::thousands;
@@ -31,23 +32,40 @@ const LONGEST: usize = 200;
 
 /// What is looked for, as the form has it; what is empty says nothing.
 #[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
 pub(in crate::web) struct Asked {
-    #[serde(default)]
-    who: String,
-    #[serde(default)]
-    space: String,
-    #[serde(default)]
-    session: String,
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    answer: String,
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    to: String,
-    #[serde(default)]
-    before: String,
+    pub(in crate::web) who: String,
+    pub(in crate::web) space: String,
+    pub(in crate::web) session: String,
+    pub(in crate::web) kind: String,
+    pub(in crate::web) answer: String,
+    pub(in crate::web) from: String,
+    pub(in crate::web) to: String,
+    pub(in crate::web) before: String,
+}
+
+/// Why rows cannot be looked for.
+#[derive(Debug)]
+pub(in crate::web) enum NoFilter {
+    /// A filter is none; what it must be.
+    Malformed(&'static str),
+    /// Postgres is away.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NoFilter {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NoFilter> for Problem {
+    fn from(why: NoFilter) -> Self {
+        match why {
+            NoFilter::Malformed(_) => Self::Form,
+            NoFilter::Store(error) => error.into(),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -86,7 +104,7 @@ struct Row {
 
 impl Asked {
     /// The filters as they stand, each that says something.
-    fn filters(&self) -> [(&'static str, &str); 7] {
+    pub(in crate::web) fn filters(&self) -> [(&'static str, &str); 7] {
         [
             ("who", self.who.trim()),
             ("space", self.space.trim()),
@@ -109,14 +127,16 @@ impl Asked {
     }
 
     /// What is to be looked for.
-    async fn wanted(&self, site: &Site) -> Result<Wanted, Problem> {
+    pub(in crate::web) async fn wanted(&self, site: &Site) -> Result<Wanted, NoFilter> {
         if self.filters().iter().any(|(_, value)| value.chars().count() > LONGEST) {
-            return Err(Problem::Form);
+            return Err(NoFilter::Malformed("A filter has at most 200 characters."));
         }
         let text = |value: &str| Some(value.trim().replace('\0', "")).filter(|value| !value.is_empty());
         let day = |value: &str| match value.trim() {
             "" => Ok(None),
-            value => written_day(value).map(Some).ok_or(Problem::Form),
+            value => written_day(value)
+                .map(Some)
+                .ok_or(NoFilter::Malformed("from and to are days such as 2026-11-27.")),
         };
         let zone = &site.ledger.costs.terms.zone;
         let spaces = match text(&self.space) {
@@ -138,7 +158,7 @@ impl Asked {
                 "allowed" => Some(true),
                 "denied" => Some(false),
                 "" => None,
-                _ => return Err(Problem::Form),
+                _ => return Err(NoFilter::Malformed("answer is allowed or denied.")),
             },
         })
     }

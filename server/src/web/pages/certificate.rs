@@ -30,7 +30,8 @@ pub(in crate::web) async fn issue(
         return Err(Problem::NotFound);
     }
     let Form(wanted) = form.map_err(|_| Problem::Form)?;
-    let issued = site.identity.certify(&site.certificates, &person.who, &wanted.key, &person.visitor).await;
+    let issued =
+        site.identity.certify(&site.certificates, &person.who.user, &wanted.key, &person.visitor).await;
     let certificate = match issued {
         Ok(certificate) => certificate,
         Err(CertifyError::Store(error)) => return Err(error.into()),

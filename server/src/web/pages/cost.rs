@@ -18,6 +18,7 @@ use crate::domain::cost::{
 };
 use crate::domain::day::written_day;
 use crate::domain::money::Money;
+use crate::store::StoreError;
 use crate::store::cost::Whose;
 use crate::web::amounts::{about, dollars, hours, known, percent};
 use crate::web::chart::{Chart, Day, Rect, parts, share};
@@ -94,26 +95,34 @@ struct Saved {
     unpriced: u32,
 }
 
-/// What was asked for, read and counted.
-struct Counted {
-    month: Month,
-    by: By,
+/// A month, counted.
+pub(in crate::web) struct Counted {
+    pub(in crate::web) month: Month,
+    pub(in crate::web) by: By,
     now: OffsetDateTime,
     today: Date,
-    payers: Payers,
-    spaces: Vec<SpaceFacts>,
-    rows: Vec<Row>,
-    lines: Vec<Line>,
-    total: Cost,
+    pub(in crate::web) payers: Payers,
+    pub(in crate::web) spaces: Vec<SpaceFacts>,
+    pub(in crate::web) rows: Vec<Row>,
+    pub(in crate::web) lines: Vec<Line>,
+    pub(in crate::web) total: Cost,
 }
 
-async fn count(site: &Site, asked: &Asked) -> Result<Counted, Problem> {
+impl Asked {
+    async fn counted(&self, site: &Site) -> Result<Counted, Problem> {
+        // A form whose month was emptied asks for the one that runs.
+        let written = self.month.as_deref().filter(|month| !month.is_empty());
+        let month = written.map(str::parse).transpose().map_err(|_| Problem::Form)?;
+        let by = self.by.as_deref().map_or(Ok(By::User), str::parse).map_err(|_| Problem::Form)?;
+        Ok(count(site, month, by).await?)
+    }
+}
+
+/// Counts a month, the one that runs if none is named.
+pub(in crate::web) async fn count(site: &Site, month: Option<Month>, by: By) -> Result<Counted, StoreError> {
     let (now, terms) = (site.clock.now(), &site.ledger.costs.terms);
     let today = terms.zone.date(now);
-    // A form whose month was emptied asks for the one that runs.
-    let written = asked.month.as_deref().filter(|month| !month.is_empty());
-    let month = written.map_or(Ok(Month::of(today)), str::parse).map_err(|_| Problem::Form)?;
-    let by = asked.by.as_deref().map_or(Ok(By::User), str::parse).map_err(|_| Problem::Form)?;
+    let month = month.unwrap_or_else(|| Month::of(today));
     let days = (month.first(), month.last().min(today));
     let costs = site.store.costs(terms, &Whose::Everybody, days, now).await?;
     let payers = Payers::of(&site.identity.everybody().borrow());
@@ -127,7 +136,7 @@ pub(in crate::web) async fn show(
     Onlooker(person): Onlooker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let counted = count(&site, &asked).await?;
+    let counted = asked.counted(&site).await?;
     let costs = &site.ledger.costs;
     Ok(page_of(&page(&counted, &costs.terms, &costs.budgets, Bar::of(&person, "/cost"))))
 }
@@ -138,7 +147,7 @@ pub(in crate::web) async fn export(
     Onlooker(_): Onlooker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let Counted { month, by, lines, total, .. } = count(&site, &asked).await?;
+    let Counted { month, by, lines, total, .. } = asked.counted(&site).await?;
     let name = format!("attachment; filename=\"spaceport-cost-{month}-by-{by}.csv\"");
     let kind =
         [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];

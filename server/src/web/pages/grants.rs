@@ -106,7 +106,7 @@ pub(in crate::web) async fn add(
 ) -> Result<Response, Problem> {
     let Form(typed) = form.map_err(|_| Problem::Form)?;
     let asked = Asked { user: &typed.user, space: &typed.space, lasts: &typed.lasts, reason: &typed.reason };
-    match site.identity.grant(&person.who, &asked, &person.visitor).await {
+    match site.identity.grant(&person.who.user, &asked, &person.visitor).await {
         Ok(granted) => Ok(Redirect::to(&format!("/grants?made={}", granted.id)).into_response()),
         Err(GrantError::Store(error)) => Err(error.into()),
         Err(error) => {
@@ -124,7 +124,7 @@ pub(in crate::web) async fn end(
     Path(grant): Path<String>,
 ) -> Result<Redirect, Problem> {
     let grant: GrantId = grant.parse().map_err(|_| Problem::NotFound)?;
-    if site.identity.end_grant(&person.who, grant, &person.visitor).await? {
+    if site.identity.end_grant(&person.who.user, grant, &person.visitor).await? {
         Ok(Redirect::to(&format!("/grants?ended={grant}")))
     } else {
         Err(Problem::NotFound)

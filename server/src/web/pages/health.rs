@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use super::{Bar, Problem, page_of};
 use crate::domain::bytes;
 use crate::domain::ids::ReplicaId;
+use crate::store::StoreError;
 use crate::store::audit::search::Sealed;
 use crate::store::state::{DomainState, JobState, PriceState, ReplicaState};
 use crate::web::amounts::thousands;
@@ -81,13 +82,27 @@ struct PriceRow {
 }
 
 /// Everything that the tables were asked.
-struct Found {
+pub(in crate::web) struct Found {
     now: OffsetDateTime,
-    replicas: Vec<ReplicaState>,
-    domains: Vec<DomainState>,
+    pub(in crate::web) replicas: Vec<ReplicaState>,
+    pub(in crate::web) domains: Vec<DomainState>,
     jobs: Vec<JobState>,
     prices: Vec<PriceState>,
     sealed: Sealed,
+}
+
+impl Found {
+    pub(in crate::web) async fn read(site: &Site) -> Result<Self, StoreError> {
+        let store = &site.store;
+        Ok(Self {
+            now: site.clock.now(),
+            replicas: store.replica_states().await?,
+            domains: store.domain_states().await?,
+            jobs: store.job_states().await?,
+            prices: store.price_states().await?,
+            sealed: store.audit_sealed().await?,
+        })
+    }
 }
 
 /// How everything stands.
@@ -95,15 +110,7 @@ pub(in crate::web) async fn show(
     State(site): State<Arc<Site>>,
     Onlooker(person): Onlooker,
 ) -> Result<Response, Problem> {
-    let (store, ledger) = (&site.store, &site.ledger);
-    let found = Found {
-        now: site.clock.now(),
-        replicas: store.replica_states().await?,
-        domains: store.domain_states().await?,
-        jobs: store.job_states().await?,
-        prices: store.price_states().await?,
-        sealed: store.audit_sealed().await?,
-    };
+    let (ledger, found) = (&site.ledger, Found::read(&site).await?);
     let problems = problems(&found, ledger);
     let (up, dropped) = (ledger.recorder.is_up(), ledger.recorder.dropped());
     Ok(page_of(&HealthPage {
@@ -134,7 +141,8 @@ fn title(problems: usize) -> String {
     }
 }
 
-fn problems(found: &Found, ledger: &Ledger) -> Vec<String> {
+/// What is not well, a sentence each.
+pub(in crate::web) fn problems(found: &Found, ledger: &Ledger) -> Vec<String> {
     let mut problems = Vec::new();
     if !ledger.recorder.is_up() {
         problems.push("This replica has lost touch with Postgres: new sessions are refused.".to_owned());
@@ -186,13 +194,18 @@ fn seconds(age_s: f64) -> String {
     }
 }
 
-fn replica_row(state: &ReplicaState, own: ReplicaId, now: OffsetDateTime) -> ReplicaRow {
-    let (word, class) = match (state.released_at, state.lapsed, state.draining_at) {
+/// How a replica stands, and the colour of that.
+pub(in crate::web) const fn replica_words(state: &ReplicaState) -> (&'static str, &'static str) {
+    match (state.released_at, state.lapsed, state.draining_at) {
         (Some(_), ..) => ("ended", "stopped"),
         (None, true, _) => ("lapsed", "failed"),
         (None, false, Some(_)) => ("draining", "stopping"),
         (None, false, None) => ("up", "running"),
-    };
+    }
+}
+
+fn replica_row(state: &ReplicaState, own: ReplicaId, now: OffsetDateTime) -> ReplicaRow {
+    let (word, class) = replica_words(state);
     ReplicaRow {
         host: state.host.clone(),
         id: state.id.short(),

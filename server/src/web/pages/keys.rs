@@ -58,7 +58,7 @@ pub(super) async fn page(
     problem: Option<String>,
     typed: String,
 ) -> Result<Response, Problem> {
-    let keys = site.identity.keys_of(&person.who).await?;
+    let keys = site.identity.keys_of(&person.who.user).await?;
     let keys = keys.into_iter().map(|key| Row {
         id: key.id.to_string(),
         name: key.name,
@@ -86,7 +86,7 @@ pub(in crate::web) async fn add(
     form: Result<Form<NewKey>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(new) = form.map_err(|_| Problem::Form)?;
-    match site.identity.add_key(&person.who, &new.key, &new.name, &person.visitor).await {
+    match site.identity.add_key(&person.who.user, &new.key, &new.name, &person.visitor).await {
         Ok(_) => Ok(Redirect::to("/keys").into_response()),
         Err(AddKeyError::Store(error)) => Err(error.into()),
         Err(error) => {
@@ -109,6 +109,6 @@ pub(in crate::web) async fn remove(
     Path(key): Path<String>,
 ) -> Result<Redirect, Problem> {
     let key = key.parse().map_err(|_| Problem::NotFound)?;
-    let removed = site.identity.remove_key(&person.who, key, &person.visitor).await?;
+    let removed = site.identity.remove_key(&person.who.user, key, &person.visitor).await?;
     if removed { Ok(Redirect::to("/keys")) } else { Err(Problem::NotFound) }
 }

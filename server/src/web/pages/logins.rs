@@ -63,7 +63,7 @@ fn browser(user_agent: &str) -> String {
 
 /// Every live login of the person.
 pub(in crate::web) async fn list(State(site): State<Arc<Site>>, person: Person) -> Result<Response, Problem> {
-    let logins = site.identity.logins_of(&person.who).await?;
+    let logins = site.identity.logins_of(&person.who.user).await?;
     let logins = logins.into_iter().map(|login| Row {
         is_this: login.id == person.who.login,
         id: login.id.to_string(),
@@ -83,7 +83,7 @@ pub(in crate::web) async fn end(
     Path(login): Path<String>,
 ) -> Result<Response, Problem> {
     let login = login.parse().map_err(|_| Problem::NotFound)?;
-    if !site.identity.end_login(&person.who, login, &person.visitor).await? {
+    if !site.identity.end_login(&person.who.user, login, &person.visitor).await? {
         return Err(Problem::NotFound);
     }
     if login != person.who.login {

@@ -94,7 +94,7 @@ pub(in crate::web) async fn show(
 }
 
 /// How many running spaces each policy is for, by what it is for.
-fn covered(policies: &Policies, runs: &[OpenRun], users: &Users) -> HashMap<Scope, usize> {
+pub(in crate::web) fn covered(policies: &Policies, runs: &[OpenRun], users: &Users) -> HashMap<Scope, usize> {
     let mut covered = HashMap::new();
     for run in runs {
         let groups: BTreeSet<GroupName> =

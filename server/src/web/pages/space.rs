@@ -18,12 +18,11 @@ use super::{Bar, Problem, page_of};
 use crate::domain::client;
 use crate::domain::cost::{Cost, SpellKind, shown};
 use crate::domain::idle::Trigger;
-use crate::domain::ids::{DomainAlias, SpaceName};
 use crate::domain::money::Money;
-use crate::domain::space::Space;
 use crate::domain::user::Role;
 use crate::gateway::Report;
 use crate::store::spaces::{LifeStop, PastSession};
+use crate::web::find::{At, Found, find};
 use crate::web::live::spaces::{Of, address};
 use crate::web::show::{When, length};
 use crate::web::site::Site;
@@ -33,9 +32,6 @@ use crate::web::visit::Person;
 
 /// Sessions and stops that the page lists.
 const RECENT: usize = 8;
-
-/// A space's page.
-type At = Path<(String, String)>;
 
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct Shown {
@@ -101,28 +97,6 @@ struct StopRow {
     why: String,
 }
 
-/// A space, and whether the person may use it or only see it.
-struct Found {
-    space: Space,
-    may_use: bool,
-}
-
-/// The space that an address names, if the person may know of it.
-fn find(site: &Site, person: &Person, (domain, name): &(String, String)) -> Result<Found, Problem> {
-    let (Ok(domain), Ok(name)) = (domain.parse::<DomainAlias>(), name.parse::<SpaceName>()) else {
-        return Err(Problem::NotFound);
-    };
-    let user = &person.who.user;
-    if let Some(space) = site.gateway.space(user, &domain, &name) {
-        return Ok(Found { space, may_use: true });
-    }
-    let sees_everybody = user.role >= Role::Auditor;
-    let seen =
-        site.gateway.every_space().into_iter().find(|space| space.domain == domain && *space.name() == name);
-    let space = seen.filter(|_| sees_everybody).ok_or(Problem::NotFound)?;
-    Ok(Found { space, may_use: false })
-}
-
 /// The page.
 pub(in crate::web) async fn show(
     State(site): State<Arc<Site>>,
@@ -130,7 +104,7 @@ pub(in crate::web) async fn show(
     Path(at): At,
     Query(shown): Query<Shown>,
 ) -> Result<Response, Problem> {
-    let found = find(&site, &person, &at)?;
+    let found = find(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     page(&site, &person, &found, done(shown.done.as_deref()), None).await
 }
 

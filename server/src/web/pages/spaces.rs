@@ -115,12 +115,7 @@ pub(in crate::web) async fn list(
     let mut spaces = if everybody { site.gateway.every_space() } else { own.clone() };
     let query = asked.q.trim().to_owned();
     let wanted = query.to_lowercase();
-    spaces.retain(|space| {
-        let owner = space.owner.as_ref().map_or("", |owner| owner.as_str());
-        [space.name().as_str(), space.domain.as_str(), owner]
-            .iter()
-            .any(|text| text.to_lowercase().contains(&wanted))
-    });
+    spaces.retain(|space| space.is_called(&wanted));
     if everybody {
         // What runs is what costs money, and what is asked about.
         spaces.retain(|space| space.state() == SpaceState::Running);

@@ -109,7 +109,7 @@ pub(in crate::web) async fn suspend(
         Err(why) => return Ok(refused(&sentence(why))),
     };
     let Admin(admin) = &person;
-    site.identity.suspend(&admin.who, user, &reason, &admin.visitor).await?;
+    site.identity.suspend(&admin.who.user, user, &reason, &admin.visitor).await?;
     Ok(Redirect::to(&format!("/users?suspended={user}")).into_response())
 }
 
@@ -120,7 +120,7 @@ pub(in crate::web) async fn resume(
     Path(user): Path<String>,
 ) -> Result<Redirect, Problem> {
     let user = known(&site, &user)?;
-    let resumed = site.identity.resume(&admin.who, user, &admin.visitor).await?;
+    let resumed = site.identity.resume(&admin.who.user, user, &admin.visitor).await?;
     Ok(if resumed { Redirect::to(&format!("/users?resumed={user}")) } else { Redirect::to("/users") })
 }
 
@@ -130,7 +130,7 @@ fn known(site: &Site, user: &str) -> Result<UserId, Problem> {
 }
 
 /// Words of ours as a sentence of a page.
-pub(super) fn sentence(words: &str) -> String {
+pub(in crate::web) fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }

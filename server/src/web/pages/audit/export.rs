@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Asked;
 use crate::domain::csv::quoted;
 use crate::store::StoreError;
-use crate::store::chain::export::Export;
+use crate::store::chain::export::{Export, Wanted};
 use crate::web::export::{Format, file, noted};
 use crate::web::pages::Problem;
 use crate::web::site::Site;
@@ -56,12 +56,17 @@ async fn export(site: &Site, person: &Person, asked: &Asked, form: Format) -> Re
     let wanted = asked.wanted(site).await?;
     // Before the first row leaves: an export that is not on record does not happen.
     note(site, person, asked, form).await?;
+    Ok(rows(site, wanted, form))
+}
+
+/// The wanted rows as a file.
+pub(in crate::web) fn rows(site: &Site, wanted: Wanted, form: Format) -> Response {
     let pages = Pages { rows: site.store.export_audit(wanted), form, begun: false };
     let name = match form {
         Format::Csv => "spaceport-audit.csv",
         Format::JsonLines => "spaceport-audit.jsonl",
     };
-    Ok(file(name, form, try_unfold(pages, Pages::next)))
+    file(name, form, try_unfold(pages, Pages::next))
 }
 
 async fn note(site: &Site, person: &Person, asked: &Asked, form: Format) -> Result<(), Problem> {
@@ -70,9 +75,9 @@ async fn note(site: &Site, person: &Person, asked: &Asked, form: Format) -> Resu
         said.map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let detail = json!({
         "address": person.visitor.address, "filters": filters,
-        "form": match form { Format::Csv => "csv", Format::JsonLines => "jsonl" },
+        "form": form.word(),
     });
-    noted(site, person, "audit.exported", detail).await
+    Ok(noted(site, &person.who.user, "audit.exported", detail).await?)
 }
 
 /// What is still to be sent.

@@ -8,7 +8,7 @@ use time::macros::format_description;
 type Group = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Kinds that are looked for together: their name, what they begin with, and each with its words.
-pub(super) const KINDS: [Group; 12] = [
+pub(super) const KINDS: [Group; 13] = [
     ("Access", "access.", &[("access.allowed", "asked for access"), ("access.denied", "was denied access")]),
     (
         "Sessions",
@@ -85,12 +85,18 @@ pub(super) const KINDS: [Group; 12] = [
         "budget.",
         &[("budget.refused", "start refused by a budget"), ("budget.warned", "budget warning")],
     ),
+    (
+        "Tokens",
+        "token.",
+        &[("token.made", "made a token for the API"), ("token.revoked", "revoked a token for the API")],
+    ),
     ("Pages", "web.", &[("web.refused", "page was refused")]),
     ("The log", "audit.", &[("audit.exported", "exported the audit log")]),
 ];
 
 /// Kinds that the form does not offer.
-const MORE: [(&str, &str); 8] = [
+const MORE: [(&str, &str); 9] = [
+    ("api.asked", "had a program act"),
     ("certificate.issued", "got a certificate"),
     ("config.reloaded", "configuration was read again"),
     ("name.malformed", "asked for a malformed name"),

@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 use crate::web::export::{Format, file, noted};
 use crate::web::pages::{Bar, Problem, page_of};
 use crate::web::query::{address, cursor, micros, of_micros, read_cursor};
+use crate::web::rows::PastSession;
 use crate::web::show::When;
 use crate::web::site::Site;
 use crate::web::visit::{Onlooker, Person};
@@ -112,8 +113,8 @@ pub(in crate::web) async fn csv(
     Query(wanted): Query<Wanted>,
     Query(filters): Query<Filters>,
 ) -> Result<Response, Problem> {
-    noted(&site, &person, "sessions.exported", said(&person, filters, "csv")).await?;
-    export(&site, &wanted, Format::Csv).await
+    noted(&site, &person.who.user, "sessions.exported", said(&person, filters, "csv")).await?;
+    Ok(export(&site, wanted.filter(), Format::Csv).await?)
 }
 
 /// All of them as a JSON object a line.
@@ -123,8 +124,8 @@ pub(in crate::web) async fn jsonl(
     Query(wanted): Query<Wanted>,
     Query(filters): Query<Filters>,
 ) -> Result<Response, Problem> {
-    noted(&site, &person, "sessions.exported", said(&person, filters, "jsonl")).await?;
-    export(&site, &wanted, Format::JsonLines).await
+    noted(&site, &person.who.user, "sessions.exported", said(&person, filters, "jsonl")).await?;
+    Ok(export(&site, wanted.filter(), Format::JsonLines).await?)
 }
 
 /// What was asked for, for the audit log.
@@ -136,8 +137,13 @@ fn said(person: &Person, mut filters: Filters, form: &str) -> Value {
 /// The address's query, as it was written.
 type Filters = BTreeMap<String, String>;
 
-async fn export(site: &Site, wanted: &Wanted, format: Format) -> Result<Response, Problem> {
-    let search = site.store.history_search(wanted.filter()).await?;
+/// The wanted sessions as a file.
+pub(in crate::web) async fn export(
+    site: &Site,
+    filter: HistoryFilter,
+    format: Format,
+) -> Result<Response, StoreError> {
+    let search = site.store.history_search(filter).await?;
     let name = match format {
         Format::Csv => "sessions.csv",
         Format::JsonLines => "sessions.jsonl",
@@ -158,9 +164,9 @@ fn parts(
         let sessions = store.history(&search, after, PART).await?;
         let next = sessions.last().filter(|_| sessions.len() == PART as usize);
         let next = next.map(|last| (String::new(), Some((last.started_at, last.id))));
-        for session in &sessions {
+        for session in sessions {
             text.push_str(&match format {
-                Format::Csv => csv_record(session),
+                Format::Csv => csv_record(&session),
                 Format::JsonLines => json_line(session),
             });
         }
@@ -202,23 +208,9 @@ fn csv_record(session: &EndedSession) -> String {
     ])
 }
 
-fn json_line(session: &EndedSession) -> String {
-    let object = json!({
-        "id": session.id.to_string(),
-        "user": session.user,
-        "space": session.space,
-        "domain": session.domain,
-        "mode": session.mode,
-        "client_address": session.client_address,
-        "client_version": session.client_version,
-        "started_at": rfc3339(session.started_at),
-        "ended_at": rfc3339(session.ended_at),
-        "end_code": session.end_code,
-        "end_reason": session.end_reason,
-        "bytes_in": session.bytes_in,
-        "bytes_out": session.bytes_out,
-    });
-    format!("{object}\n")
+fn json_line(session: EndedSession) -> String {
+    let line = serde_json::to_string(&PastSession::from(session));
+    line.map(|line| line + "\n").unwrap_or_default()
 }
 
 fn rfc3339(at: OffsetDateTime) -> String {

@@ -9,12 +9,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{At, Found, find, page};
+use super::page;
 use crate::domain::grant::{Reason, Term};
 use crate::domain::ids::InstanceType;
 use crate::gateway::idle::Stopping;
 use crate::gateway::{AskError, Asker, StartWish, Started};
 use crate::ssh::told;
+use crate::web::find::{At, Found, find_usable};
 use crate::web::pages::Problem;
 use crate::web::site::Site;
 use crate::web::visit::Person;
@@ -41,7 +42,7 @@ pub(in crate::web) async fn hold(
     form: Result<Form<Wish>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
+    let found = find_usable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     let length = match wish.lasts.as_str() {
         "off" => None,
         time => match time.parse::<Term>().ok().and_then(|term| term.within(Duration::MAX).ok()) {
@@ -69,7 +70,7 @@ pub(in crate::web) async fn stop(
     form: Result<Form<Wish>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
+    let found = find_usable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     let asker = Asker::on_page(&person.who.user, person.visitor.address);
     match site.gateway.stop(&asker, &found.space, wish.force == "yes").await {
         Ok(stopped) if stopped.outcome == Stopping::Stopping => Ok(back(&found, &wish, "stopping")),
@@ -90,7 +91,7 @@ pub(in crate::web) async fn start(
     form: Result<Form<Wish>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = usable(&site, &person, &at)?;
+    let found = find_usable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     let instance_type = match wish.instance_type.trim() {
         "" => None,
         text => match text.parse::<InstanceType>() {
@@ -111,11 +112,6 @@ pub(in crate::web) async fn start(
         Ok(Started::Already) => Ok(back(&found, &wish, "up")),
         Err(error) => refused(&site, &person, &found, words(&site, &found, &error)).await,
     }
-}
-
-/// The space, if the person may use it: who only sees it finds nothing to press.
-fn usable(site: &Site, person: &Person, at: &(String, String)) -> Result<Found, Problem> {
-    find(site, person, at).and_then(|found| if found.may_use { Ok(found) } else { Err(Problem::NotFound) })
 }
 
 fn words(site: &Site, found: &Found, error: &AskError) -> String {
