@@ -1,6 +1,7 @@
 //! The API for programs: tokens, scopes and roles, lists in pages, acts that happen once, problems in words.
 
 mod acts;
+mod conformance;
 mod problems;
 mod tokens;
 
