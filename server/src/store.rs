@@ -55,9 +55,10 @@ const CONNECTIONS: u32 = 12;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections are replaced after this time, so that a move of the database's name is followed.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// What each connection is told: nothing that the gateway asks takes long, and a lost replica holds no locks.
+/// What each connection is told: nothing that the gateway asks takes long, and a lost replica holds no locks. Compiling a
+/// statement takes longer than any of them does.
 const CONNECTION_SETTINGS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '3s'; \
-     SET idle_in_transaction_session_timeout = '10s'";
+     SET idle_in_transaction_session_timeout = '10s'; SET jit = off";
 
 /// How long the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -34,6 +34,31 @@ pub(crate) fn memory_kib(pid: u32) -> Result<f64> {
     Ok(sum)
 }
 
+/// What a process's memory grows by at most, as the kernel counts its pages: nothing is missed between two looks.
+pub(crate) struct Peak {
+    pid: u32,
+    begun_kib: f64,
+}
+
+impl Peak {
+    /// From here on. 5 resets the high-water mark (proc(5), clear_refs).
+    pub(crate) fn begin(pid: u32) -> Result<Self> {
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+        Ok(Self { pid, begun_kib: status_kib(pid, "VmRSS:")? })
+    }
+
+    /// What was added at most since then, in MiB.
+    pub(crate) fn added_mib(&self) -> Result<f64> {
+        Ok((status_kib(self.pid, "VmHWM:")? - self.begun_kib) / 1024.0)
+    }
+}
+
+fn status_kib(pid: u32, field: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context(field.to_owned())?;
+    Ok(line.split_whitespace().next().context(field.to_owned())?.parse()?)
+}
+
 /// Seconds of processor time that a process and its children have used, ended children included.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(used_by(family(pid)?))

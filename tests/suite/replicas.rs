@@ -70,3 +70,37 @@ async fn while_postgres_is_away_live_sessions_go_on_and_no_row_is_lost() -> Resu
     world.expect(during, "1").await?;
     world.expect("SELECT count(*) FROM sessions WHERE end_code = 'client_left'", "1").await
 }
+
+/// A newer release may build an index while this one runs: Postgres then takes no writes to the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_migration_locks_sessions_those_that_are_live_go_on_and_no_row_is_lost() -> Result<()> {
+    let world = World::start().await?;
+    let screen = Screen::open(&world, &shell(&world, "demo")).await?;
+    screen.line("echo ready $((40+2))").await?;
+    screen.shows("ready 42").await?;
+    world.expect("SELECT count(*) FROM sessions", "1").await?;
+    let leaver = Screen::open(&world, &shell(&world, "demo")).await?;
+    leaver.line("echo here $((40+4))").await?;
+    leaver.shows("here 44").await?;
+    world.expect("SELECT count(*) FROM sessions WHERE ended_at IS NULL", "2").await?;
+
+    let mut migration = world.database.begin().await?;
+    sqlx::query("LOCK TABLE sessions IN SHARE MODE").execute(&mut *migration).await?;
+    let refused = world.client.ssh(["gpu", "true"]).await?;
+    ensure!(refused.code != 0 && refused.stderr.contains("no new sessions"), "{}", refused.stderr);
+    screen.line("echo still $((40+3))").await?;
+    screen.shows("still 43").await?;
+    leaver.line("exit").await?;
+    let spooled = "Postgres did not take a change: it is spooled";
+    until("the end of a session to be spooled", Duration::from_secs(20), async || {
+        Ok(world.gateway.log()?.iter().any(|line| line["message"] == spooled).then_some(()))
+    })
+    .await?;
+    world.expect("SELECT count(*) FROM sessions WHERE ended_at IS NULL", "2").await?;
+    migration.rollback().await?;
+
+    world.expect("SELECT count(*) FROM sessions WHERE end_code = 'client_left'", "1").await?;
+    let again = world.client.ssh(["gpu", "echo open again"]).await?;
+    assert_eq!(again.text(), "open again\n", "{}", again.stderr);
+    world.expect("SELECT count(*) FROM sessions WHERE ended_at IS NULL", "1").await
+}

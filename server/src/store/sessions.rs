@@ -218,3 +218,10 @@ async fn audit_request(
     .await?;
     Ok(())
 }
+
+/// Has the next statements of a transaction planned for what they are asked with: a plan for every filter at once would
+/// read the whole table.
+async fn planned_anew(on: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("SET LOCAL plan_cache_mode = force_custom_plan").execute(on).await?;
+    Ok(())
+}

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::live::search_words;
+use super::planned_anew;
 use crate::domain::ids::{SessionId, UserId};
 use crate::store::text::{counted, id_digits};
 use crate::store::{Store, StoreError};
@@ -230,13 +231,6 @@ impl From<EndedRow> for EndedSession {
             bytes_out: counted(row.bytes_out),
         }
     }
-}
-
-/// Has the next statements of a transaction planned for what they are asked with: a plan for every filter at once would
-/// read the whole table.
-async fn planned_anew(on: &mut sqlx::PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql("SET LOCAL plan_cache_mode = force_custom_plan").execute(on).await?;
-    Ok(())
 }
 
 /// An address, or a network as `203.0.113.0/24`, as Postgres reads it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::LiveSession;
+use super::{LiveSession, planned_anew};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Mode;
 use crate::store::text::{counted, id_digits, plain};
@@ -132,6 +132,19 @@ impl LiveOrder {
             Self::Idle => "idle",
         }
     }
+
+    /// Where a page in this order begins; nothing if no page of this order has said so.
+    fn behind(self, after: &LiveAfter) -> Option<Behind> {
+        let (word, time) = match self {
+            Self::Person | Self::Space => (Some(after.key.clone()), None),
+            Self::Since | Self::Idle => {
+                let micros = after.key.parse::<u64>().ok()?;
+                let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
+                (None, Some(time.ok()?))
+            }
+        };
+        Some(Behind { word, time, id: after.id.uuid() })
+    }
 }
 
 impl Store {
@@ -150,7 +163,7 @@ impl Store {
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next = rows.last().filter(|_| more);
-        let next = next.map(|row| LiveAfter { key: row.key.clone(), id: row.id.into() });
+        let next = next.map(|row| LiveAfter { key: row.key(), id: row.id.into() });
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let mut channels = self.open_channels_of(&ids).await?;
         let sessions = watched(rows.into_iter().map(LiveSession::from).collect(), &mut channels);
@@ -159,8 +172,8 @@ impl Store {
         Ok(LivePage { now, sessions, next, count })
     }
 
-    /// The rows of a page. There is one text to sort by, whatever the order is: a time as microseconds, counted down where
-    /// the newest come first.
+    /// The rows of a page. Those on it are found first, by as little as their order and the search need; what else is shown
+    /// is read of them alone.
     async fn live_rows(
         &self,
         filter: &LiveFilter,
@@ -168,26 +181,23 @@ impl Store {
         after: Option<&LiveAfter>,
         limit: i64,
     ) -> Result<Vec<LiveRow>, StoreError> {
+        let after = after.and_then(|after| order.behind(after));
+        let mut tx = self.pool.begin().await?;
+        planned_anew(&mut tx).await?;
         let rows = sqlx::query_as!(
             LiveRow,
             r#"WITH live AS (
-                   SELECT s.*, u.name AS user_name, p.name AS space, p.domain, g.last_seen_at,
-                          r.renewed_at + make_interval(secs => r.lease_s) <= now() AS doubtful,
-                          (CASE $1::text
-                               WHEN 'person' THEN lower(u.name)
-                               WHEN 'space' THEN p.name || '.' || p.domain
-                               WHEN 'idle' THEN lpad((extract(epoch FROM greatest(s.started_at, g.last_seen_at))
-                                                      * 1000000)::bigint::text, 19, '0')
-                               ELSE lpad((9000000000000000000
-                                          - (extract(epoch FROM s.started_at) * 1000000)::bigint)::text, 19, '0')
-                           END) COLLATE "C" AS key
+                   SELECT s.id,
+                          (CASE $1::text WHEN 'person' THEN lower(u.name)
+                                         WHEN 'space' THEN p.name || '.' || p.domain END) COLLATE "C" AS word,
+                          CASE $1 WHEN 'idle' THEN greatest(s.started_at, g.last_seen_at) END AS quiet,
+                          CASE $1 WHEN 'since' THEN s.started_at END AS since
                    FROM sessions s
                    JOIN users u ON u.id = s.user_id
                    JOIN spaces p ON p.id = s.space_id
-                   JOIN replicas r ON r.id = s.replica_id
-                   CROSS JOIN LATERAL (SELECT max(g.at) AS last_seen_at FROM signs g
-                                       WHERE g.space_id = s.space_id AND g.user_id = s.user_id
-                                         AND g.sign IN ('keys', 'opened', 'sent')) g
+                   LEFT JOIN LATERAL (SELECT max(g.at) AS last_seen_at FROM signs g
+                                      WHERE g.space_id = s.space_id AND g.user_id = s.user_id
+                                        AND g.sign IN ('keys', 'opened', 'sent')) g ON true
                    WHERE s.ended_at IS NULL
                      AND ($2::text IS NULL OR strpos(lower(u.name), $2) > 0
                           OR strpos(lower(p.name || '.' || p.domain), $2) > 0
@@ -195,24 +205,41 @@ impl Store {
                           OR right(replace(s.id::text, '-', ''), length($3::text)) = $3)
                      AND ($4::text IS NULL OR s.mode = $4)
                      AND ($5::bigint IS NULL OR greatest(s.started_at, g.last_seen_at)
-                                                <= now() - $5 * interval '1 microsecond'))
-               SELECT id AS "id!", user_id AS "user_id!", user_name AS "user!", space_id AS "space_id!",
-                      space AS "space!", domain AS "domain!", mode AS "mode!", host(client_address) AS "address!",
-                      client_version AS "client_version!", started_at AS "started_at!", last_seen_at,
-                      bytes_in AS "bytes_in!", bytes_out AS "bytes_out!", replica_id AS "replica_id!",
-                      doubtful AS "doubtful!", key AS "key!"
-               FROM live
-               WHERE $6::text IS NULL OR (key, id) > ($6 COLLATE "C", $7::uuid) ORDER BY key, id LIMIT $8"#,
+                                                <= now() - $5 * interval '1 microsecond')),
+               found AS (
+                   SELECT * FROM live
+                   WHERE ($6::text IS NULL OR (word, id) > ($6 COLLATE "C", $8::uuid))
+                     AND ($7::timestamptz IS NULL OR $1 = 'idle' AND (quiet, id) > ($7, $8)
+                          OR $1 = 'since' AND since <= $7 AND (since < $7 OR id > $8))
+                   ORDER BY word, quiet, since DESC, id LIMIT $9)
+               SELECT s.id, s.user_id, u.name AS "user", s.space_id, p.name AS space, p.domain, s.mode,
+                      host(s.client_address) AS "address!", s.client_version, s.started_at,
+                      (SELECT max(g.at) FROM signs g
+                       WHERE g.space_id = s.space_id AND g.user_id = s.user_id
+                         AND g.sign IN ('keys', 'opened', 'sent')) AS last_seen_at,
+                      s.bytes_in, s.bytes_out, s.replica_id,
+                      r.renewed_at + make_interval(secs => r.lease_s) <= now() AS "doubtful!",
+                      f.word, coalesce(f.quiet, f.since) AS time
+               FROM found f
+               JOIN sessions s ON s.id = f.id
+               JOIN users u ON u.id = s.user_id
+               JOIN spaces p ON p.id = s.space_id
+               JOIN replicas r ON r.id = s.replica_id
+               ORDER BY f.word, f.quiet, f.since DESC, f.id"#,
             order.as_str(),
             filter.words.as_deref(),
             filter.words.as_deref().and_then(id_digits),
             filter.mode.map(Mode::as_str),
             filter.idle.map(|idle| i64::try_from(idle.as_micros()).unwrap_or(i64::MAX)),
-            after.map(|after| after.key.as_str()),
-            after.map(|after| after.id.uuid()),
+            after.as_ref().and_then(|after| after.word.as_deref()),
+            after.as_ref().and_then(|after| after.time),
+            after.as_ref().map(|after| after.id),
             limit,
-        );
-        Ok(rows.fetch_all(&self.pool).await?)
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(rows)
     }
 
     /// Everything that is live.
@@ -296,8 +323,25 @@ struct LiveRow {
     bytes_out: i64,
     replica_id: Uuid,
     doubtful: bool,
-    /// What it is sorted by.
-    key: String,
+    /// What it is sorted by, where that is a word.
+    word: Option<String>,
+    /// What it is sorted by, where that is a time.
+    time: Option<OffsetDateTime>,
+}
+
+/// Where a page begins, as Postgres compares it.
+struct Behind {
+    word: Option<String>,
+    time: Option<OffsetDateTime>,
+    id: Uuid,
+}
+
+impl LiveRow {
+    /// What it is sorted by, as text: a time as microseconds since 1970, which is as exact as Postgres's.
+    fn key(&self) -> String {
+        let time = self.time.map(|time| (time.unix_timestamp_nanos() / 1_000).to_string());
+        time.or_else(|| self.word.clone()).unwrap_or_default()
+    }
 }
 
 impl From<LiveRow> for LiveSession {

@@ -7,11 +7,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{World, at, channel_opened, ended};
+use crate::domain::idle::Sign;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::record::{Mode, SessionStart};
 use crate::store::Store;
 use crate::store::sessions::history::{EndedSession, HistoryFilter};
-use crate::store::sessions::live::{LiveFilter, LiveOrder, WatchedSession};
+use crate::store::sessions::live::{LiveAfter, LiveFilter, LiveOrder, WatchedSession};
+use crate::store::signs::NewSign;
 
 /// A world with three people who have seven live sessions between them.
 async fn busy() -> (World, Vec<SessionStart>) {
@@ -53,6 +55,9 @@ fn ids(found: &[WatchedSession]) -> Vec<SessionId> {
 #[tokio::test]
 async fn pages_of_live_sessions_miss_none_and_repeat_none_in_every_order() {
     let (world, starts) = busy().await;
+    // Later than one session of theirs there began, and earlier than the other.
+    let (space, user) = (world.space, starts[1].user.into());
+    world.store().write_signs(&[NewSign { space, user, sign: Sign::Keys, at: at(35) }]).await.unwrap();
     let filter = LiveFilter::default();
     for order in [LiveOrder::Since, LiveOrder::Person, LiveOrder::Space, LiveOrder::Idle] {
         let whole = all(world.store(), &filter, order, 50).await;
@@ -72,9 +77,27 @@ async fn pages_of_live_sessions_miss_none_and_repeat_none_in_every_order() {
             LiveOrder::Idle => sessions.is_sorted_by_key(|s| s.quiet_since()),
         };
         assert!(sorted, "{order:?}: {sessions:?}");
+        let seen = sessions.iter().filter(|s| s.last_seen_at == Some(at(35))).count();
+        assert_eq!(seen, 2, "{order:?}");
     }
+    let quiet: Vec<_> = all(world.store(), &filter, LiveOrder::Idle, 2).await;
+    let quiet: Vec<_> = quiet.iter().map(|watched| watched.session.quiet_since()).collect();
+    assert_eq!(quiet, [0, 20, 30, 35, 40, 40, 60].map(at));
     let count = world.store().live_page(&filter, LiveOrder::Since, None, 1).await.unwrap().count;
     assert_eq!((count.sessions, count.people, count.spaces), (7, 3, 1));
+}
+
+#[tokio::test]
+async fn a_page_that_begins_behind_no_time_is_the_first() {
+    let (world, starts) = busy().await;
+    for key in ["", "bo", "-1", "99999999999999999999", "9223372036854775807"] {
+        let after = LiveAfter { key: key.to_owned(), id: starts[0].session.into() };
+        for order in [LiveOrder::Since, LiveOrder::Idle] {
+            let page =
+                world.store().live_page(&LiveFilter::default(), order, Some(&after), 50).await.unwrap();
+            assert_eq!(page.sessions.len(), starts.len(), "{order:?} {key}");
+        }
+    }
 }
 
 #[tokio::test]
