@@ -1,5 +1,5 @@
 //! Two people's way through the pages in real browsers, with the keyboard alone: a key is added, a connection seen live
-//! and ended with a reason, its session read; a space is held, stopped and started.
+//! and ended with a reason, its session read; a space is held, stopped and started, or refused by a budget.
 
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use spaceport_tests::browser::Browser;
 use spaceport_tests::until::until;
 
+use crate::api::program;
+use crate::grants::{allow_grants, operator};
 use crate::scene::{Scene, Setting};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -98,4 +100,34 @@ async fn a_space_is_held_stopped_and_started_by_keyboard() -> Result<()> {
     let complaints = anna.complaints().await?;
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_over_budget_is_refused_to_the_keyboard_and_to_a_program() -> Result<()> {
+    let budget = "[[cost.budgets]]\nuser = \"alice\"\nusd_per_month = 1\nrefuse_start = true\n\n";
+    let scene = Scene::with(Setting { gateway: format!("{QUICK}{budget}"), ..Setting::default() }).await?;
+    let mut anna = signed_in(&scene, "anna", "/spaces").await?;
+    allow_grants(&scene.world)?;
+    let what = ["grant", "add", "--user", "anna@example.com", "--space", "stopped", "--for", "2h"];
+    let rest = ["--reason", "a test", "--by", "dana"];
+    operator(&scene.world, &[&what[..], &rest[..]].concat()).await?.well()?;
+    let priced = "SELECT count(*) > 0 FROM prices WHERE item = 'ml.m5.xlarge' AND nano_usd IS NOT NULL";
+    scene.world.expect(priced, "true").await?;
+    let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
+         SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
+         FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
+    sqlx::query(spend).execute(&scene.world.database).await?;
+    // The page follows by itself: the space comes with its grant.
+    let start = "li.space:has(a[href='/spaces/main/stopped']) form[action$='/start'] .btn:has-text(\"Start\")";
+    anna.wait(start).await?;
+    anna.press(start, "Enter").await?;
+    anna.wait("[role=alert]").await?;
+    let said = anna.text("[role=alert]").await?;
+    ensure!(said.contains("the budget of user alice is spent"), "{said}");
+    let (program, _) = program(&scene, "anna").await?;
+    let refused = program.post("/spaces/main/stopped/start", &serde_json::json!({})).await?;
+    let told = refused.problem(409, "over-budget")?;
+    ensure!(told.contains("the budget of user alice is spent"), "{told}");
+    scene.world.expect("SELECT count(*) FROM starts", "0").await?;
+    scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'budget.refused'", "2").await
 }
