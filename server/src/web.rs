@@ -5,6 +5,7 @@
 mod amounts;
 mod chart;
 mod doors;
+mod escape;
 mod export;
 mod guard;
 mod ledger;
