@@ -21,6 +21,7 @@ use crate::domain::client;
 use crate::domain::csv::record;
 use crate::domain::ending::{END_KINDS, EndKind, briefly};
 use crate::domain::ids::SessionId;
+use crate::domain::plain;
 use crate::store::sessions::history::{COUNTED, EndedSession, HistoryAfter, HistoryFilter, HistorySearch};
 use crate::store::{Store, StoreError};
 use crate::web::export::{Format, file, noted};
@@ -218,7 +219,7 @@ fn json_line(session: &EndedSession) -> String {
         "bytes_in": session.bytes_in,
         "bytes_out": session.bytes_out,
     });
-    format!("{object}\n")
+    format!("{}\n", plain::json(&object.to_string()))
 }
 
 fn rfc3339(at: OffsetDateTime) -> String {
