@@ -20,18 +20,24 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// Everything that was heard, by what it was.
 #[derive(Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+pub(super) struct Heard(Arc<Mutex<Vec<Piece>>>);
+
+/// Something that was heard, and in answer to what.
+struct Piece {
+    what: String,
+    said: Vec<u8>,
+}
 
 impl Heard {
     fn note(&self, what: &str, said: impl AsRef<[u8]>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push((what.to_owned(), said.as_ref().to_vec()));
+        all.push(Piece { what: what.to_owned(), said: said.as_ref().to_vec() });
     }
 
     /// Fails if anything of it is obeyed by terminals. Answers how many pieces were heard.
     pub(super) fn are_plain(&self) -> Result<usize> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (what, said) in all.iter() {
+        for Piece { what, said } in all.iter() {
             is_plain(what, said)?;
         }
         Ok(all.len())

@@ -113,12 +113,12 @@ impl<'a> Walk<'a> {
         let foreign = format!("[...document.querySelectorAll(\"{FOREIGN}\")].map((e) => e.outerHTML)");
         let foreign = self.browser.value(&foreign).await?;
         ensure!(foreign == serde_json::json!([]), "{what} has {foreign}");
+        for (width, height) in [(390, 844), (720, 900), (1024, 768), (1440, 900)] {
+            ensure!(!self.browser.overflows(width, height).await?, "{what} sticks out at {width}");
+        }
         let html = self.browser.value("document.documentElement.outerHTML").await?;
         let turned = html.as_str().context("the page")?.find(obeyed);
         ensure!(turned.is_none(), "{what} has what turns text around: {html}");
-        for (width, height) in [(390, 844), (1440, 900)] {
-            ensure!(!self.browser.overflows(width, height).await?, "{what} sticks out at {width}");
-        }
         Ok(())
     }
 
@@ -192,6 +192,17 @@ async fn of_a_user(stage: &Stage) -> Result<()> {
     walk.end().await
 }
 
+/// Somebody whose name is as long as their provider likes stands in the bar of each of their pages.
+async fn of_a_long_name(stage: &Stage) -> Result<()> {
+    let long = HOSTILE.iter().position(|text| text.starts_with("WW")).context("the long word")?;
+    let mut walk = Walk::of(stage, &format!("mal-{long}")).await?;
+    ensure!(walk.browser.text("details.who summary").await?.contains(HOSTILE[long]), "it is their name");
+    for (path, name) in [("/keys", "long-name"), ("/spaces", "long-name-spaces")] {
+        walk.visit(path, Some(name)).await?;
+    }
+    walk.end().await
+}
+
 async fn of_everybody(stage: &Stage, login: &str, closely: bool) -> Result<()> {
     let mine = "SELECT id FROM sessions WHERE client_version LIKE '%script%' LIMIT 1";
     let one = stage.scene.world.value(mine).await?.context("a session")?;
@@ -257,6 +268,7 @@ async fn nothing_runs_and_the_layout_holds_on_any_page_of_anybody() -> Result<()
         Ok((stage.scene.world.value(cost).await?.as_deref() == Some("true")).then_some(()))
     })
     .await?;
+    of_a_long_name(&stage).await?;
     of_a_user(&stage).await?;
     of_everybody(&stage, "otto", false).await?;
     of_everybody(&stage, "ada", true).await?;
