@@ -30,7 +30,7 @@ const main = () => document.getElementById("main");
 const busy = () => openMenus().length > 0 || document.activeElement.matches("input, textarea, select")
   || getSelection().toString() !== "";
 const meta = (name) => document.querySelector(`meta[name=${name}]`);
-// What a person has come to with the keyboard stays where they are.
+// What a person has come to with the keyboard, and what they have unfolded, stays as it is.
 const place = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.textContent}`;
 const freshen = async () => {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -39,7 +39,11 @@ const freshen = async () => {
   const [old, fresh, at] = [main(), page.getElementById("main"), document.activeElement];
   if (fresh && fresh.innerHTML !== old.innerHTML) {
     const was = old.contains(at) ? place(at) : null;
+    const unfolded = [...old.querySelectorAll("details[open] > summary")].map(place);
     old.replaceChildren(...fresh.childNodes);
+    for (const summary of old.querySelectorAll("details > summary")) {
+      if (unfolded.includes(place(summary))) summary.parentElement.open = true;
+    }
     const now = was && [...old.querySelectorAll(at.tagName)].find((element) => place(element) === was);
     if (now) now.focus({ preventScroll: true });
   }

@@ -22,6 +22,7 @@ pub mod names;
 pub mod network;
 pub mod notice;
 pub mod ownership;
+pub mod plain;
 pub mod ports;
 pub mod price;
 pub mod probe;

@@ -11,6 +11,7 @@ use spaceport::app::cost::{Asked, Form};
 use spaceport::app::explain::Answer;
 use spaceport::config::{ConfigError, ConfigSource};
 use spaceport::domain::access::Action;
+use spaceport::domain::plain;
 use spaceport::store::chain::export::Wanted;
 
 use self::arguments::{
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
     match run(arguments).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("spaceport: {error:#}");
+            eprintln!("spaceport: {}", plain::lines(&format!("{error:#}")));
             let config = error.chain().any(|cause| cause.is::<ConfigError>());
             ExitCode::from(if config { EX_CONFIG } else { 1 })
         }
@@ -134,7 +135,7 @@ async fn explain(source: ConfigSource, user: &str, space: &str, action: Action) 
         Ok(Answer::Unknown) => Ok(ExitCode::from(NO_ANSWER)),
         Err(error) if error.is::<ConfigError>() => Err(error),
         Err(error) => {
-            eprintln!("spaceport: {error:#}");
+            eprintln!("spaceport: {}", plain::lines(&format!("{error:#}")));
             Ok(ExitCode::from(NO_ANSWER))
         }
     }

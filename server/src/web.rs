@@ -6,6 +6,7 @@ mod amounts;
 mod api;
 mod chart;
 mod doors;
+mod escape;
 mod export;
 mod find;
 mod guard;

@@ -145,6 +145,35 @@ impl Browser {
         Ok(found.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
     }
 
+    /// The same with what is closed at first, menus and what unfolds: what is wrong with it, that it sticks out sideways
+    /// included. With a path, pictures are written: `PATH-0.png` and so on.
+    ///
+    /// # Errors
+    /// When it cannot be looked at, or nothing was opened where something can be.
+    pub async fn violations_inside(&mut self, path: Option<&Path>) -> Result<Vec<String>> {
+        let answer = self.step(json!({ "step": "inside", "path": path })).await?;
+        ensure!((answer["opened"] == 0) == (answer["folds"] == 0), "something was looked into: {answer}");
+        Ok(serde_json::from_value(answer["wrong"].clone())?)
+    }
+
+    /// The value of an expression of JavaScript in the page.
+    ///
+    /// # Errors
+    /// When it throws.
+    pub async fn value(&mut self, expression: &str) -> Result<Value> {
+        let mut answer = self.step(json!({ "step": "value", "expression": expression })).await?;
+        Ok(answer["value"].take())
+    }
+
+    /// The origins of everything that was asked for so far, by whatever page.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub async fn origins(&mut self) -> Result<Vec<String>> {
+        let answer = self.step(json!({ "step": "origins" })).await?;
+        Ok(serde_json::from_value(answer["origins"].clone())?)
+    }
+
     /// What was loaded for the page that is shown, each address with the bytes that it took.
     ///
     /// # Errors

@@ -27,6 +27,15 @@ const page = await context.newPage();
 const complaints = [];
 page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
 page.on('pageerror', (error) => complaints.push(error.message));
+// A dialog is closed at once: a page of ours opens none.
+page.on('dialog', (dialog) => {
+  complaints.push(`a dialog: ${dialog.message()}`);
+  dialog.dismiss().catch(() => {});
+});
+
+// The origins of everything that pages asked for so far, whether it was there or not.
+const origins = new Set();
+page.on('request', (request) => origins.add(new URL(request.url()).origin));
 
 // What was loaded for the page that is shown, and how much of it went over the wire.
 let traffic = [];
@@ -41,18 +50,79 @@ page.on('requestfinished', async (request) => {
   if (sizes) mine.push({ url: request.url(), bytes: sizes.responseBodySize + sizes.responseHeadersSize });
 });
 
+// The two below run in the page. What is closed at first: what unfolds in its place, which can be looked at all at once,
+// and menus one by one, since they lie over the page; of those that say the same, the first and the last.
+const gather = () => {
+  const closed = [...document.querySelectorAll('details:not([open])')];
+  const unfolding = closed.filter((details) => !details.name);
+  const kinds = Map.groupBy(closed.filter((details) => details.name), (menu) =>
+    menu.querySelector('summary').firstChild.textContent.trim());
+  const menus = [...kinds].flatMap(([kind, all]) => [...new Set([all[0], all.at(-1)])].map((menu) => [kind, [menu]]));
+  globalThis.openAtFirst = [...document.querySelectorAll('details[open]')];
+  globalThis.closedAtFirst = unfolding.length > 0 ? [['what unfolds', unfolding], ...menus] : menus;
+  return { opened: globalThis.closedAtFirst.length, folds: document.querySelectorAll('summary').length };
+};
+const lookInside = async ({ nth, rules }) => {
+  const [what, all] = globalThis.closedAtFirst[nth];
+  // The page may have been made anew meanwhile.
+  if (!all.every((details) => details.isConnected)) return [];
+  for (const details of all) details.open = true;
+  const found = await globalThis.axe.run(all.length > 1 ? document : all[0], { runOnly: rules });
+  const wrong = found.violations.map(({ id, help, nodes }) =>
+    `${what} open: ${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`).join(' | ')}`);
+  const { scrollWidth, clientWidth } = document.scrollingElement;
+  if (scrollWidth > clientWidth) wrong.push(`${what} open: sticks out by ${scrollWidth - clientWidth} px`);
+  return wrong;
+};
+const closeInside = (nth) => {
+  for (const details of globalThis.closedAtFirst[nth][1]) details.open = false;
+};
+// One menu that opens closes another: what was open is opened again.
+const reopen = () => {
+  for (const details of globalThis.openAtFirst) details.open = true;
+};
+
+const inside = async (path) => {
+  await page.evaluate(AXE);
+  const { opened, folds } = await page.evaluate(gather);
+  const wrong = [];
+  for (let nth = 0; nth < opened; nth += 1) {
+    wrong.push(...await page.evaluate(lookInside, { nth, rules: RULES }));
+    if (path) await page.screenshot({ path: `${path}-${nth}.png` });
+    await page.evaluate(closeInside, nth);
+  }
+  await page.evaluate(reopen);
+  return { wrong, opened, folds };
+};
+
+// Some pages load themselves again every few seconds, perhaps while they are looked at: then that begins anew.
+const steadily = async (look) => {
+  for (let again = 4; ; again -= 1) {
+    try {
+      return await look();
+    } catch (error) {
+      if (again === 0 || !error.message.includes('context was destroyed')) throw error;
+    }
+  }
+};
+
 const STEPS = {
   goto: async ({ url }) => ({ status: (await page.goto(url))?.status() }),
   // Every address that was asked for, with its bytes.
   traffic: () => ({ traffic }),
   // What keeps people out, by axe-core; the page as it is, in its theme and width.
-  axe: async () => {
+  axe: () => steadily(async () => {
     await page.evaluate(AXE);
     const found = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules }), RULES);
     const violations = found.violations.map(({ id, help, nodes }) =>
       `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`).join(' | ')}`);
     return { violations };
-  },
+  }),
+  // The same with what is closed at first, opened; with `path`, also a picture of each: PATH-0.png, PATH-1.png, ...
+  inside: ({ path }) => steadily(() => inside(path)),
+  // The value of an expression in the page.
+  value: async ({ expression }) => ({ value: (await page.evaluate(expression)) ?? null }),
+  origins: () => ({ origins: [...origins] }),
   fill: ({ selector, value }) => page.fill(selector, value),
   press: ({ selector, key }) => page.press(selector, key),
   // With `wait`, also until the address contains it.
@@ -70,7 +140,11 @@ const STEPS = {
   // Whether something sticks out sideways at this width.
   overflow: async ({ width, height }) => {
     await page.setViewportSize({ width, height });
-    return { overflow: await page.evaluate('document.documentElement.scrollWidth > window.innerWidth') };
+    const { scrollWidth, clientWidth } = await page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.scrollingElement;
+      return { scrollWidth, clientWidth };
+    });
+    return { overflow: scrollWidth > clientWidth };
   },
   screenshot: async ({ path, width, height, theme }) => {
     await page.setViewportSize({ width, height });

@@ -13,6 +13,7 @@ mod doors;
 mod endings;
 mod flow;
 mod grants;
+mod hostile;
 mod idling;
 mod ledger_pages;
 mod looking_inside;

@@ -27,8 +27,6 @@ pub(crate) struct Setting {
     pub(crate) provider: Value,
     /// More lines for the gateway's `[web]`.
     pub(crate) web: String,
-    /// More lines for its `[roles]`.
-    pub(crate) roles: String,
     /// More lines for its `[ssh]`.
     pub(crate) ssh: String,
     /// More lines for the domain.
@@ -48,7 +46,6 @@ impl Default for Setting {
         Self {
             provider: json!({}),
             web: String::new(),
-            roles: String::new(),
             ssh: String::new(),
             domain: String::new(),
             gateway: String::new(),
@@ -86,9 +83,9 @@ impl Scene {
              [[providers]]\nalias = \"idp\"\nname = \"Example login\"\nissuer = \"{issuer}\"\n\
              client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\nrequired_groups = [\"ml\"]\n\
              scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n\n\
-             [roles]\nadmin = [\"idp/platform\"]\n{}\n\
+             [roles]\nadmin = [\"idp/platform\"]\nauditor = [\"idp/auditors\"]\n\n\
              [[access.members]]\ndomain = \"main\"\ngroup = \"idp/ml\"\n\n{}\n",
-            setting.web, setting.roles, setting.gateway
+            setting.web, setting.gateway
         );
         let Setting { ssh, domain, environment, account, .. } = setting;
         let wish = Wish { gateway, ssh, domain, environment, account, ..Wish::default() };
@@ -157,19 +154,22 @@ const FIRST_PAINT: u64 = 60 * 1024;
 /// Pictures of pages, on a phone and on a desk, by day and by night. With `SPACEPORT_SCREENSHOTS` they are kept there.
 pub(crate) struct Pictures {
     folder: PathBuf,
+    /// Whether they outlive the test.
+    kept: bool,
     taken: usize,
 }
 
 impl Pictures {
     pub(crate) fn of(scene: &Scene) -> Result<Self> {
         let kept = std::env::var_os("SPACEPORT_SCREENSHOTS").map(PathBuf::from);
+        let is_kept = kept.is_some();
         let folder = kept.unwrap_or_else(|| scene.world.folder().join("pictures"));
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, taken: 0 })
+        Ok(Self { folder, kept: is_kept, taken: 0 })
     }
 
     /// Of a page, which must not stick out sideways, keep anybody out by the rules of WCAG, load anything from elsewhere
-    /// or weigh more than a first paint may.
+    /// or weigh more than a first paint may. Nor must its menus, and what else is closed at first.
     pub(crate) async fn take(&mut self, browser: &mut Browser, name: &str) -> Result<()> {
         let (loaded, here) = (browser.traffic().await?, browser.url().await?);
         let here = reqwest::Url::parse(&here)?.origin().ascii_serialization();
@@ -178,6 +178,11 @@ impl Pictures {
         }
         let bytes: u64 = loaded.iter().map(|(_, bytes)| bytes).sum();
         ensure!(bytes <= FIRST_PAINT, "{name} loads {bytes} bytes: {loaded:?}");
+        self.look(browser, name).await
+    }
+
+    /// The same of a page that may weigh what it likes.
+    pub(crate) async fn look(&mut self, browser: &mut Browser, name: &str) -> Result<()> {
         for (width, height) in [(390, 844), (1440, 900)] {
             for theme in [Theme::Light, Theme::Dark] {
                 self.taken += 1;
@@ -185,6 +190,9 @@ impl Pictures {
                 browser.screenshot(&file, (width, height), theme).await?;
                 let violations = browser.violations().await?;
                 ensure!(violations.is_empty(), "{name} at {width}, {theme:?}: {violations:#?}");
+                let inside = self.kept.then(|| file.with_extension(""));
+                let wrong = browser.violations_inside(inside.as_deref()).await?;
+                ensure!(wrong.is_empty(), "{name} at {width}, {theme:?}: {wrong:#?}");
             }
             ensure!(!browser.overflows(width, height).await?, "{name} sticks out at {width}");
         }

@@ -219,6 +219,11 @@ async fn the_pages_about_spaces_are_looked_at_in_a_browser() -> Result<()> {
     pictures.take(&mut browser, "space").await?;
     browser.goto(&scene.page("/connect")).await?;
     pictures.take(&mut browser, "connect").await?;
+    // The page learns of another space by itself, and what was unfolded stays so.
+    browser.click("details.quiet summary").await?;
+    give(&scene, "anna@example.com", "small").await?;
+    browser.wait("pre:has-text('Host small')").await?;
+    ensure!(browser.count("details.quiet[open]").await? == 1, "it is still unfolded");
     let complaints = browser.complaints().await?;
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
     assert_eq!(pictures.taken(), 12, "every page was looked at");

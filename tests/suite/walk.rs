@@ -118,7 +118,8 @@ async fn a_start_over_budget_is_refused_to_the_keyboard_and_to_a_program() -> Re
          FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
     sqlx::query(spend).execute(&scene.world.database).await?;
     // The page follows by itself: the space comes with its grant.
-    let start = "li.space:has(a[href='/spaces/main/stopped']) form[action$='/start'] .btn:has-text(\"Start\")";
+    let start =
+        "li.space:has(a[href='/spaces/main/stopped']) form[action$='/start'] .btn:has-text(\"Start\")";
     anna.wait(start).await?;
     anna.press(start, "Enter").await?;
     anna.wait("[role=alert]").await?;

@@ -10,6 +10,7 @@ use time::{Date, OffsetDateTime, Time};
 
 use crate::config::{self, ConfigError, ConfigSource, Secrets};
 use crate::domain::chain::Head;
+use crate::domain::plain;
 use crate::store::Store;
 use crate::store::chain::export::Wanted;
 use crate::store::chain::verify::VerifyError;
@@ -80,7 +81,10 @@ pub async fn export(store: &Store, wanted: Wanted) -> Result<()> {
     loop {
         let page = rows.next().await?;
         let last = page.is_empty();
-        let written = page.iter().try_for_each(|row| writeln!(out, "{row}")).and_then(|()| out.flush());
+        let written = page
+            .iter()
+            .try_for_each(|row| writeln!(out, "{}", plain::json(&row.to_string())))
+            .and_then(|()| out.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written?,

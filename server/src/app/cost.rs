@@ -10,6 +10,7 @@ pub use crate::domain::cost::By;
 use crate::domain::cost::{Cost, Line, Payers, SAVED_RULE, csv, grouped};
 use crate::domain::day::{first_of_month, written_day};
 use crate::domain::money::Money;
+use crate::domain::plain;
 use crate::domain::user::Users;
 use crate::store::cost::Whose;
 
@@ -67,7 +68,7 @@ pub async fn print(source: ConfigSource, asked: Asked) -> Result<()> {
     print!(
         "{}",
         match asked.form {
-            Form::Table => table(&title, asked.by, &lines, &total),
+            Form::Table => plain::lines(&table(&title, asked.by, &lines, &total)).into_owned(),
             Form::Csv => csv::file(asked.by, &lines, &total),
             Form::Json => {
                 let lines: Vec<Value> =
@@ -75,13 +76,11 @@ pub async fn print(source: ConfigSource, asked: Asked) -> Result<()> {
                 let total = object(asked.by, "total", &total);
                 let (from, to) = (from.to_string(), to.to_string());
                 let zone = terms.zone.to_string();
-                format!(
-                    "{}\n",
-                    json!({
-                        "from": from, "to": to, "time_zone": zone, "lines": lines, "total": total,
-                        "saved_rule": SAVED_RULE,
-                    })
-                )
+                let object = json!({
+                    "from": from, "to": to, "time_zone": zone, "lines": lines, "total": total,
+                    "saved_rule": SAVED_RULE,
+                });
+                format!("{}\n", plain::json(&object.to_string()))
             }
         }
     );

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::operator::{Desk, now};
+use super::operator::{Desk, complain, now, say};
 use crate::config::ConfigSource;
 use crate::domain::access::{Action, Decision, Rule, explain};
 use crate::identity::Entry;
@@ -30,7 +30,7 @@ pub async fn print(source: ConfigSource, user: &str, space: &str, action: Action
     let (entry, space) = match found.and_then(|entry| Ok((entry, find_space(space, &spaces)?))) {
         Ok(found) => found,
         Err(why) => {
-            eprintln!("spaceport: {why}");
+            complain(&why);
             return Ok(Answer::Unknown);
         }
     };
@@ -39,9 +39,9 @@ pub async fn print(source: ConfigSource, user: &str, space: &str, action: Action
         Decision::Allow(because) => (Answer::Allowed, "may", because),
         Decision::Deny(because) => (Answer::Denied, "may not", because),
     };
-    println!("{} {may} {action} {}.{}", entry.written(), space.name(), space.domain);
-    println!("  Told: {because}.");
-    println!("  Rule: {}", rule(&explained.rule, entry));
+    say(&format!("{} {may} {action} {}.{}", entry.written(), space.name(), space.domain));
+    say(&format!("  Told: {because}."));
+    say(&format!("  Rule: {}", rule(&explained.rule, entry)));
     Ok(answer)
 }
 

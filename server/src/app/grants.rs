@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::operator::{Desk, change, left, now, shown};
+use super::operator::{Desk, change, complain, left, now, say, say_json, shown};
 use crate::config::ConfigSource;
 pub use crate::identity::grants::Asked;
 use crate::identity::grants::{GrantError, grant};
@@ -21,18 +21,18 @@ pub async fn add(source: ConfigSource, asked: &Asked<'_>, by: &str) -> Result<bo
     let change = change(by)?;
     match grant((&desk.store, &desk.directory), (&domains, longest), asked, &change).await {
         Ok(granted) => {
-            println!(
+            say(&format!(
                 "grant {}: {} may open {} until {}",
                 granted.id.short(),
                 granted.person,
                 granted.space,
                 shown(granted.until)
-            );
+            ));
             Ok(true)
         }
         Err(GrantError::Store(error)) => Err(error.into()),
         Err(error) => {
-            eprintln!("spaceport: {error}");
+            complain(&error.to_string());
             Ok(false)
         }
     }
@@ -47,25 +47,25 @@ pub async fn list(store: &Store, as_json: bool) -> Result<()> {
     let grants = store.running_grants(now).await?;
     if as_json {
         for grant in &grants {
-            println!("{}", object(grant));
+            say_json(&object(grant));
         }
         return Ok(());
     }
     if grants.is_empty() {
-        println!("no grant runs");
+        say("no grant runs");
         return Ok(());
     }
-    println!("{:<6} {:<28} {:<28} {:<8} {:<16} REASON", "ID", "PERSON", "SPACE", "LEFT", "BY");
+    say(&format!("{:<6} {:<28} {:<28} {:<8} {:<16} REASON", "ID", "PERSON", "SPACE", "LEFT", "BY"));
     for grant in &grants {
         let (person, space) =
             (format!("{}/{}", grant.provider, grant.name), format!("{}.{}", grant.space, grant.domain));
-        println!(
+        say(&format!(
             "{:<6} {person:<28} {space:<28} {:<8} {:<16} {}",
             grant.id.short(),
             left(grant.until - now),
             grant.approved_by,
             grant.reason
-        );
+        ));
     }
     Ok(())
 }
@@ -92,18 +92,16 @@ fn object(grant: &RunningGrant) -> serde_json::Value {
 pub async fn end(store: &Store, id: &str, by: &str) -> Result<bool> {
     match store.end_grant(id, &change(by)?).await? {
         GrantEnd::Ended(grant) => {
-            println!("grant {} is over; what is open by it ends within a minute", grant.short());
+            say(&format!("grant {} is over; what is open by it ends within a minute", grant.short()));
             Ok(true)
         }
         GrantEnd::NotRunning => {
-            eprintln!("spaceport: no grant that runs has the id {id:?}.\n  All: spaceport grant list");
+            complain(&format!("no grant that runs has the id {id:?}.\n  All: spaceport grant list"));
             Ok(false)
         }
         GrantEnd::Several(grants) => {
-            eprintln!("spaceport: several grants end in {id:?}. Write one of these out:");
-            for grant in grants {
-                eprintln!("  {grant}");
-            }
+            let all: String = grants.iter().map(|grant| format!("\n  {grant}")).collect();
+            complain(&format!("several grants end in {id:?}. Write one of these out:{all}"));
             Ok(false)
         }
     }

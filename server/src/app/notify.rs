@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use super::operator::say;
 use crate::config::ConfigSource;
 use crate::gateway::SystemClock;
 use crate::notify::{Notifier, Pace};
@@ -22,8 +23,8 @@ pub async fn test(source: &ConfigSource) -> Result<bool> {
     }
     for one in &tried {
         match &one.taken {
-            Ok(()) => println!("{}: taken", one.channel),
-            Err(error) => println!("{}: not taken: {error}", one.channel),
+            Ok(()) => say(&format!("{}: taken", one.channel)),
+            Err(error) => say(&format!("{}: not taken: {error}", one.channel)),
         }
     }
     Ok(tried.iter().all(|one| one.taken.is_ok()))

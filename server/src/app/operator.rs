@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::sessions;
 use crate::config::{Config, ConfigSource};
 use crate::domain::ids::{DomainAlias, ReplicaId, UserName};
+use crate::domain::plain;
 use crate::domain::ports::Clock;
 use crate::gateway::SystemClock;
 use crate::identity::Directory;
@@ -63,6 +64,25 @@ pub(super) fn change(by: &str) -> Result<Change> {
 pub(super) fn shown(at: OffsetDateTime) -> String {
     let at = at.replace_nanosecond(0).unwrap_or(at).to_offset(time::UtcOffset::UTC);
     at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Prints an answer. Others chose what is in it, and the operator's terminal must show it and not obey it.
+pub(super) fn say(text: &str) {
+    println!("{}", shown_plainly(text));
+}
+
+/// The same for why there is no answer.
+pub(super) fn complain(text: &str) {
+    eprintln!("spaceport: {}", shown_plainly(text));
+}
+
+fn shown_plainly(text: &str) -> String {
+    text.split('\n').map(plain::line).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints an object for programs, on a line.
+pub(super) fn say_json(object: &serde_json::Value) {
+    println!("{}", plain::json(&object.to_string()));
 }
 
 /// How long something still runs, in its largest unit.

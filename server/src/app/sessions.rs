@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
-use super::operator::named;
+use super::operator::{complain, named, say, say_json};
 use crate::config::{Config, ConfigError, ConfigSource};
 use crate::domain::bytes::shown;
 use crate::store::{EndRequest, LiveSession, Store};
@@ -45,27 +45,27 @@ pub async fn list(store: &Store, as_json: bool) -> Result<()> {
     let sessions = store.live_sessions().await?;
     if as_json {
         for session in &sessions {
-            println!("{}", object(session)?);
+            say_json(&object(session)?);
         }
         return Ok(());
     }
     if sessions.is_empty() {
-        println!("no live session");
+        say("no live session");
         return Ok(());
     }
-    println!(
+    say(&format!(
         "{:<6} {:<24} {:<24} {:<8} {:<22} {:>9} {:>9}  SINCE",
         "ID", "USER", "SPACE", "MODE", "FROM", "IN", "OUT"
-    );
+    ));
     for s in &sessions {
         let since = s.started_at.replace_nanosecond(0).unwrap_or(s.started_at).format(&Rfc3339)?;
         let space = format!("{}.{}", s.space, s.domain);
         let (bytes_in, bytes_out) = (shown(s.bytes_in), shown(s.bytes_out));
         let id = s.id.short();
-        println!(
+        say(&format!(
             "{id:<6} {:<24} {space:<24} {:<8} {:<22} {bytes_in:>9} {bytes_out:>9}  {since}",
             s.user, s.mode, s.client_address
-        );
+        ));
     }
     Ok(())
 }
@@ -93,18 +93,16 @@ fn object(s: &LiveSession) -> Result<serde_json::Value> {
 pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool> {
     match store.request_end(id, &named(by)?, reason).await? {
         EndRequest::Asked(session) => {
-            println!("session {} is ending", session.short());
+            say(&format!("session {} is ending", session.short()));
             Ok(true)
         }
         EndRequest::NotLive => {
-            eprintln!("spaceport: no live session has the id {id:?}.\n  All: spaceport session list");
+            complain(&format!("no live session has the id {id:?}.\n  All: spaceport session list"));
             Ok(false)
         }
         EndRequest::Several(sessions) => {
-            eprintln!("spaceport: several live sessions end in {id:?}. Write one of these out:");
-            for session in sessions {
-                eprintln!("  {session}");
-            }
+            let all: String = sessions.iter().map(|session| format!("\n  {session}")).collect();
+            complain(&format!("several live sessions end in {id:?}. Write one of these out:{all}"));
             Ok(false)
         }
     }

@@ -13,12 +13,13 @@ use time::OffsetDateTime;
 
 use self::file::{Line, Lines, Written};
 use self::report::Report;
-use super::operator::{Desk, now};
+use super::operator::{Desk, now, say_json};
 use crate::config::{ConfigError, ConfigSource};
 use crate::domain::cost::CostTerms;
 use crate::domain::grant::Term;
 use crate::domain::idle::{Evidence, Policies};
 use crate::domain::ids::{DomainAlias, GroupName, RunId, SpaceName};
+use crate::domain::plain;
 use crate::domain::price::{PriceTable, Rates, Usage};
 use crate::domain::run::{OpenRun, Tags};
 use crate::domain::user::{Users, owners};
@@ -100,8 +101,11 @@ pub async fn run(source: Result<ConfigSource, ConfigError>, asked: Asked) -> Res
 }
 
 fn print(report: Report, json: bool) -> Result<()> {
-    let text = if json { format!("{}\n", report.finish().json()) } else { report.finish().text() };
-    print!("{text}");
+    let finished = report.finish();
+    match json {
+        true => say_json(&finished.json()),
+        false => print!("{}", plain::lines(&finished.text())),
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::operator::{Desk, change, now, shown};
+use super::operator::{Desk, change, complain, now, say, say_json, shown};
 use crate::config::ConfigSource;
 use crate::domain::access::stands;
 use crate::domain::grant::Reason;
@@ -20,21 +20,21 @@ pub async fn list(source: ConfigSource, as_json: bool) -> Result<()> {
     let desk = Desk::open(&source).await?;
     if as_json {
         for entry in desk.directory.entries() {
-            println!("{}", object(entry));
+            say_json(&object(entry));
         }
         return Ok(());
     }
-    println!("{:<36} {:<8} {:>4}  {:<34} GROUPS", "PERSON", "ROLE", "KEYS", "STANDING");
+    say(&format!("{:<36} {:<8} {:>4}  {:<34} GROUPS", "PERSON", "ROLE", "KEYS", "STANDING"));
     for entry in desk.directory.entries() {
         let groups: Vec<&str> = entry.user.groups.iter().map(|group| group.as_str()).collect();
-        println!(
+        say(&format!(
             "{:<36} {:<8} {:>4}  {:<34} {}",
             entry.written(),
             entry.user.role,
             keys(entry),
             standing(entry),
             groups.join(", ")
-        );
+        ));
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ pub async fn suspend(source: ConfigSource, user: &str, reason: &Reason, by: &str
         Err(error) => return Ok(refused(&error.to_string())),
     };
     if desk.store.suspend(entry.user.id, reason, &change(by)?).await? {
-        println!("{} is suspended; what they have open ends", entry.written());
+        say(&format!("{} is suspended; what they have open ends", entry.written()));
         return Ok(true);
     }
     Ok(refused(&format!("{} is suspended already", entry.written())))
@@ -112,7 +112,10 @@ pub async fn resume(source: ConfigSource, user: &str, by: &str) -> Result<bool> 
             entry.written()
         ))),
         (true, false) => {
-            println!("{} may connect again, as far as their standing and the policy go", entry.written());
+            say(&format!(
+                "{} may connect again, as far as their standing and the policy go",
+                entry.written()
+            ));
             Ok(true)
         }
         (false, false) => Ok(refused(&format!("{} is not suspended", entry.written()))),
@@ -128,17 +131,20 @@ pub async fn list_keys(store: &Store, user: Option<&str>, as_json: bool) -> Resu
     keys.retain(|key| user.is_none_or(|user| is_of(key, user)));
     if as_json {
         for key in &keys {
-            println!("{}", key_object(key));
+            say_json(&key_object(key));
         }
         return Ok(());
     }
     if keys.is_empty() {
-        println!("no key was added; those of the configuration file are listed there");
+        say("no key was added; those of the configuration file are listed there");
         return Ok(());
     }
-    println!("{:<50} {:<28} {:<20} {:<20} {:<20} NAME", "FINGERPRINT", "PERSON", "ADDED", "FROM", "UNTIL");
+    say(&format!(
+        "{:<50} {:<28} {:<20} {:<20} {:<20} NAME",
+        "FINGERPRINT", "PERSON", "ADDED", "FROM", "UNTIL"
+    ));
     for key in &keys {
-        println!(
+        say(&format!(
             "{:<50} {:<28} {:<20} {:<20} {:<20} {}",
             key.fingerprint,
             format!("{}/{}", key.provider, key.owner),
@@ -146,7 +152,7 @@ pub async fn list_keys(store: &Store, user: Option<&str>, as_json: bool) -> Resu
             key.added_from,
             key.expires_at.map_or_else(|| "-".to_owned(), shown),
             key.name
-        );
+        ));
     }
     Ok(())
 }
@@ -177,7 +183,7 @@ fn key_object(key: &AddedKeyRow) -> serde_json::Value {
 pub async fn revoke_key(store: &Store, which: &str, by: &str) -> Result<bool> {
     match store.revoke_key(which, &change(by)?).await? {
         Some((fingerprint, owner)) => {
-            println!("{fingerprint} of {owner} no longer counts; connections made with it end");
+            say(&format!("{fingerprint} of {owner} no longer counts; connections made with it end"));
             Ok(true)
         }
         None => Ok(refused(&format!(
@@ -189,6 +195,6 @@ pub async fn revoke_key(store: &Store, which: &str, by: &str) -> Result<bool> {
 
 /// Says why nothing was done.
 fn refused(why: &str) -> bool {
-    eprintln!("spaceport: {why}");
+    complain(why);
     false
 }

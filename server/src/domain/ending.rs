@@ -57,7 +57,7 @@ impl fmt::Display for EndReason {
         match self {
             Self::ClientLeft => f.write_str("the client left"),
             Self::EndedByAdmin { by, reason } if reason.is_empty() => write!(f, "ended by {by}"),
-            Self::EndedByAdmin { by, reason } => write!(f, "ended by {by}: {reason:?}"),
+            Self::EndedByAdmin { by, reason } => write!(f, "ended by {by}: \"{reason}\""),
             Self::StreamLost(end) => write!(f, "the stream was lost: {end}"),
             Self::SpaceStopped => f.write_str("the space was stopped"),
             Self::NoLongerAllowed(because) => write!(f, "no longer allowed: {because}"),

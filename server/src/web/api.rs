@@ -18,6 +18,7 @@ mod problem;
 mod read;
 mod sessions;
 mod spaces;
+mod told;
 
 use std::sync::Arc;
 

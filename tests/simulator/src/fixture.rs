@@ -10,6 +10,7 @@ use crate::account::{App, AppKey, AppStatus, Domain, Object, Owner, Profile, Spa
 use crate::iam::{Policy, PolicyKind};
 use crate::policies;
 use crate::roles::{Role, Tags};
+use crate::sagemaker;
 
 /// The account of the default fixture.
 pub const ACCOUNT: &str = "111122223333";
@@ -164,6 +165,19 @@ impl SpaceSpec {
             "SageMakerImageArn": format!("arn:aws:sagemaker:{REGION}:819792524951:image/sagemaker-distribution-cpu"),
             "SageMakerImageVersionAlias": "3.2.0",
         })
+    }
+
+    /// Whether SageMaker would take its names and tags: tests must not meet texts that AWS never sends.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let tags: Vec<Value> = self.tags.iter().map(|(k, v)| json!({ "Key": k, "Value": v })).collect();
+        let input = json!({
+            "DomainId": "d-any",
+            "SpaceName": self.name,
+            "Tags": tags,
+            "OwnershipSettings": self.owner.as_ref().map(|owner| json!({ "OwnerUserProfileName": owner })),
+            "SpaceDisplayName": self.display_name,
+        });
+        sagemaker::check("CreateSpace", input)
     }
 
     /// The space that this describes.

@@ -52,6 +52,7 @@ impl Cloud {
 impl Simulator {
     /// Makes a space, in service at once, and waits for its app if it should be running. Gives the ARN.
     pub async fn create_space(&self, spec: SpaceSpec) -> anyhow::Result<String> {
+        spec.check()?;
         let domain_id = spec.domain.clone().unwrap_or_else(|| self.default_domain().to_owned());
         let now = self.cloud.clock.now();
         let (arn, started) = {

@@ -8,6 +8,9 @@ use crate::cloud::Cloud;
 use crate::sagemaker::instance_types::gpus;
 use crate::sessions::Machine;
 
+/// The most characters of a `FailureReason`, which may be any.
+const LONGEST_REASON: usize = 1024;
+
 impl Cloud {
     /// Runs a change in the background until the simulator ends.
     fn later(self: &Arc<Self>, change: impl Future<Output = ()> + Send + 'static) {
@@ -65,7 +68,7 @@ impl Cloud {
         let now = self.clock.now();
         if let Some(app) = self.world().apps.get_mut(key).filter(|app| app.run == run) {
             app.status = AppStatus::Failed;
-            app.failure = Some(reason);
+            app.failure = Some(reason.chars().take(LONGEST_REASON).collect());
             app.ended = Some(now);
         }
     }

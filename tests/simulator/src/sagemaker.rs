@@ -11,6 +11,7 @@ mod spaces;
 mod start_session;
 mod tags;
 
+use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -41,6 +42,13 @@ pub(crate) fn run(call: &mut Call<'_>) -> Result<Value, ApiError> {
         "StartSession" => start_session::start(call),
         _ => Err(ApiError::unknown_operation()),
     }
+}
+
+/// Whether an operation would take this input.
+pub(crate) fn check(operation: &str, input: Value) -> anyhow::Result<()> {
+    let fields = shapes::input(operation).with_context(|| format!("{operation} is not simulated"))?;
+    let mut input = input.as_object().cloned().unwrap_or_default();
+    schema::check(fields, &mut input).map_err(|error| anyhow!("{}: {}", error.code, error.message))
 }
 
 /// Epoch seconds, as JSON 1.1 writes time.

@@ -130,6 +130,7 @@ async fn a_live_session_is_found_and_ended_with_a_reason() -> Result<()> {
     assert_eq!(anna.get(&path).await?.is(200)?.json()?["user"], "anna@example.com");
     anna.get("/sessions").await?.problem(404, "not-found")?;
     anna.post(&end, &json!({})).await?.problem(404, "not-found")?;
+    ada.post(&end, &json!({ "reason": " " })).await?.problem(422, "invalid")?;
     let why = json!({ "reason": "the machine is needed" });
     let first = keyed(&ada, &end, "e1", &why).await?.is(202)?;
     assert_eq!(first.json()?["state"], "ending");

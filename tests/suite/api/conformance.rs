@@ -127,8 +127,9 @@ async fn a_stranger_to_the_code_finds_nothing_wrong_as_a_user() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_to_the_code_finds_nothing_wrong_as_an_auditor() -> Result<()> {
-    let roles = "auditor = [\"idp/ml\"]\n".to_owned();
-    as_somebody(&Scene::with(Setting { roles, ..patient() }).await?, "anna").await
+    let scene = Scene::with(patient()).await?;
+    scene.provider.groups("sub-anna", &["ml", "auditors"]).await?;
+    as_somebody(&scene, "anna").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

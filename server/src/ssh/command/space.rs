@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{Answer, Asked};
 use crate::domain::grant::{Reason, Term};
 use crate::domain::ids::InstanceType;
+use crate::domain::plain;
 use crate::domain::space::Space;
 use crate::gateway::idle::Stopping;
 use crate::gateway::{AskError, Asker, SpaceStatus, StartWish, Started};
@@ -50,7 +51,10 @@ impl Asked<'_> {
             .status(&Asker::over(&client.connection, &super::person(client)), &space)
             .await;
         let report = report.map_err(|error| self.failed(&error, &space, ""))?;
-        let text = if json { format!("{}\n", SpaceStatus::from(&report)) } else { messages::status(&report) };
+        let text = match json {
+            true => format!("{}\n", plain::json(&SpaceStatus::from(&report).to_string())),
+            false => messages::status(&report),
+        };
         Ok(Answer::Status(text, messages::code_of(&report)))
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use super::admit::Caller;
 use super::problem::{Kind, Problem};
 use super::read::{self, Micros, Page, Paging, Query, page};
+use super::told::Json;
 use crate::domain::written::At;
 use crate::store::audit::search::AuditRow;
 use crate::web::export::{Format, noted};

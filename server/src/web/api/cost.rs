@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Kind, Problem};
 use super::read::Query;
+use super::told::Json;
 use crate::domain::cost::{By, Month, csv as lines};
+use crate::domain::plain;
 use crate::web::pages::cost::{Counted, count};
 use crate::web::rows::CostRow;
 use crate::web::site::Site;
@@ -154,7 +155,7 @@ pub(super) async fn jsonl(
     let mut text = String::new();
     for line in &counted.lines {
         let row = serde_json::to_string(&CostRow::of(&line.label, &line.cost));
-        let _ = writeln!(text, "{}", row.map_err(|_| Problem::broken())?);
+        let _ = writeln!(text, "{}", plain::json(&row.map_err(|_| Problem::broken())?));
     }
     Ok(sent(&counted, ("jsonl", "application/jsonl; charset=utf-8"), text))
 }

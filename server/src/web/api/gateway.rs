@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use super::told::Json;
 use crate::domain::idle::{InsideRule, Rule};
 use crate::domain::written::At;
 use crate::store::state::{DomainState, ReplicaState, RunningHold};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use super::admit::Caller;
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page};
+use super::told::Json;
 use crate::domain::written::At;
 use crate::identity::{AddKeyError, CertifyError, MyKey};
 use crate::web::site::Site;

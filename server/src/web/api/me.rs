@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::admit::Caller;
 use super::problem::Problem;
+use super::told::Json;
 use crate::domain::names::shortest;
 use crate::domain::scope::Scope;
 use crate::domain::written::At;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use super::admit::Caller;
 use super::keys::Made;
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page, Paging, Query, page};
+use super::told::Json;
 use crate::domain::grant::Reason;
 use crate::domain::ids::{GrantId, UserId};
 use crate::domain::user::Standing;

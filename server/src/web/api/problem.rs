@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +9,7 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
+use super::told::Json;
 use crate::domain::scope::Scope;
 use crate::gateway::{AskError, OpenError};
 use crate::ssh::told;

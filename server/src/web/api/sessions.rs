@@ -6,7 +6,6 @@ pub(super) mod past;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -15,12 +14,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::admit::Caller;
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page, Paging, Query, search};
+use super::told::Json;
+use crate::domain::grant::Reason;
 use crate::domain::ids::SessionId;
 use crate::domain::record::Mode;
 use crate::domain::user::Role;
 use crate::domain::written::At;
 use crate::store::sessions::EndRequest;
 use crate::store::sessions::live::{LONGEST_SEARCH, LiveAfter, LiveFilter, LiveOrder, WatchedSession};
+use crate::web::pages::users::sentence;
 use crate::web::query::cursor;
 use crate::web::site::Site;
 
@@ -112,11 +114,11 @@ pub(super) struct OpenChannels {
 }
 
 /// Why a session is to end.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Ending {
     /// What the person in it reads.
-    #[schema(max_length = 500)]
+    #[schema(min_length = 1, max_length = 300)]
     reason: String,
 }
 
@@ -165,7 +167,7 @@ pub(super) async fn live(
 /// Ends a live session. The person in it reads who did it and why.
 #[utoipa::path(
     post, path = "/sessions/{session}/end", operation_id = "endSession", tag = "Sessions",
-    params(("session" = String, Path, description = "Its id")), request_body = Option<Ending>,
+    params(("session" = String, Path, description = "Its id")), request_body = Ending,
     responses((status = 202, body = Asked)), security(("token" = ["sessions:write"]))
 )]
 pub(super) async fn end(
@@ -175,7 +177,8 @@ pub(super) async fn end(
     Body(ending): Body<Ending>,
 ) -> Result<(StatusCode, Json<Asked>), Problem> {
     let id: SessionId = session.parse().map_err(|_| Problem::not_found())?;
-    match site.store.request_end(&id.to_string(), &caller.user.name, ending.reason.trim()).await? {
+    let reason: Reason = ending.reason.parse().map_err(|why| Problem::invalid(sentence(why)))?;
+    match site.store.request_end(&id.to_string(), &caller.user.name, reason.as_str()).await? {
         EndRequest::Asked(_) => Ok((StatusCode::ACCEPTED, Json(Asked { state: "ending" }))),
         EndRequest::NotLive | EndRequest::Several(_) => Err(Problem::not_found()),
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::admit::Caller;
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page, Paging, Query, page};
+use super::told::Json;
 use crate::domain::cost::Cost;
 use crate::domain::day::Day;
 use crate::domain::grant::{Reason, Term};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +12,7 @@ use crate::domain::written::At;
 use crate::store::sessions::one::RecordedSession;
 use crate::web::api::admit::Caller;
 use crate::web::api::problem::Problem;
+use crate::web::api::told::Json;
 use crate::web::site::Site;
 
 /// A session with everything that the record keeps of it.

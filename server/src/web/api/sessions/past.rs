@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use crate::store::sessions::live::LONGEST_SEARCH;
 use crate::web::api::admit::Caller;
 use crate::web::api::problem::{Kind, Problem};
 use crate::web::api::read::{Micros, Page, Paging, Query, day, page, search};
+use crate::web::api::told::Json;
 use crate::web::export::{Format, noted};
 use crate::web::pages::sessions::history::export;
 use crate::web::rows::PastSession;

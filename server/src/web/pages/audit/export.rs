@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use crate::domain::csv::quoted;
+use crate::domain::plain;
 use crate::store::StoreError;
 use crate::store::chain::export::{Export, Wanted};
 use crate::web::export::{Format, file, noted};
@@ -98,7 +99,7 @@ impl Pages {
         for row in &page {
             match self.form {
                 Format::Csv => text += &line(row),
-                Format::JsonLines => text += &format!("{row}\n"),
+                Format::JsonLines => text += &format!("{}\n", plain::json(&row.to_string())),
             }
         }
         Ok((!text.is_empty()).then(|| (Bytes::from(text), self)))

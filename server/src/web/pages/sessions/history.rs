@@ -21,6 +21,7 @@ use crate::domain::client;
 use crate::domain::csv::record;
 use crate::domain::ending::{END_KINDS, EndKind, briefly};
 use crate::domain::ids::SessionId;
+use crate::domain::plain;
 use crate::store::sessions::history::{COUNTED, EndedSession, HistoryAfter, HistoryFilter, HistorySearch};
 use crate::store::{Store, StoreError};
 use crate::web::export::{Format, file, noted};
@@ -210,7 +211,7 @@ fn csv_record(session: &EndedSession) -> String {
 
 fn json_line(session: EndedSession) -> String {
     let line = serde_json::to_string(&PastSession::from(session));
-    line.map(|line| line + "\n").unwrap_or_default()
+    line.map(|line| format!("{}\n", plain::json(&line))).unwrap_or_default()
 }
 
 fn rfc3339(at: OffsetDateTime) -> String {

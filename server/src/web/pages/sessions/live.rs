@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::rows::{Row, filter_of, sentence};
+use crate::domain::grant::Reason;
 use crate::domain::ids::SessionId;
 use crate::domain::user::Role;
 use crate::store::EndRequest;
@@ -116,8 +117,10 @@ pub(in crate::web) async fn end(
 ) -> Result<Response, Problem> {
     let Form(ending) = form.map_err(|_| Problem::Form)?;
     let session: SessionId = session.parse().map_err(|_| Problem::NotFound)?;
+    // The form asks for one, and takes none that is too long.
+    let reason: Reason = ending.reason.parse().map_err(|_| Problem::Form)?;
     let by = &person.who.user.name;
-    match site.store.request_end(&session.to_string(), by, ending.reason.trim()).await? {
+    match site.store.request_end(&session.to_string(), by, reason.as_str()).await? {
         EndRequest::Asked(session) => {
             Ok(Redirect::to(&format!("/sessions?ending={}", session.short())).into_response())
         }
