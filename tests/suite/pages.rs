@@ -1,21 +1,18 @@
 //! The pages' own doors: TLS, forwarding headers, how much strangers may ask for, and what a person ends or takes there.
 
 use std::net::Ipv4Addr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Client as Http;
 use reqwest::header::{HeaderMap, HeaderValue};
 use spaceport_tests::browser::Browser;
-use spaceport_tests::client::run;
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::Visitor;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::scene::{Pictures, Scene, Setting};
+use crate::scene::{Pictures, Scene, Setting, Tls};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -28,21 +25,11 @@ async fn sign_in(scene: &Scene, visitor: &Visitor, login: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_served_by_tls_from_files() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-    openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
-    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-    openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key).stderr(Stdio::null());
-    run(openssl, &[]).await?.well().context("openssl")?;
-    let web = format!("tls_certificate = \"{}\"\ntls_key = \"{}\"\n", certificate.display(), key.display());
-    let scene = Scene::with(Setting { web, scheme: "https", ..Setting::default() }).await?;
+    let tls = Tls::new().await?;
+    let scene = Scene::with(Setting { web: tls.web.clone(), scheme: "https", ..Setting::default() }).await?;
     // Somebody who never shakes hands keeps nobody waiting.
-    let port = reqwest::Url::parse(&scene.site)?.port().context("a port")?;
-    let mut silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let pem = std::fs::read(&certificate)?;
-    let visitor = Visitor::with(Http::builder().add_root_certificate(reqwest::Certificate::from_pem(&pem)?))?;
+    let mut silent = TcpStream::connect(scene.pages()?).await?;
+    let visitor = Visitor::with(Http::builder().add_root_certificate(tls.trusted()?))?;
     sign_in(&scene, &visitor, "anna").await?;
     let page = visitor.get(&scene.page("/keys")).await?.is(200)?;
     ensure!(page.header("strict-transport-security").starts_with("max-age="), "{page:?}");
@@ -59,6 +46,37 @@ async fn pages_are_served_by_tls_from_files() -> Result<()> {
     let mut rest = [0; 1];
     let closed = tokio::time::timeout(LIMIT, silent.read(&mut rest)).await;
     ensure!(matches!(closed, Ok(Ok(0) | Err(_))), "who never shakes hands is closed: {closed:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_come_to_nothing_keep_nobody_out() -> Result<()> {
+    let tls = Tls::new().await?;
+    let scene = Scene::with(Setting { web: tls.web.clone(), scheme: "https", ..Setting::default() }).await?;
+    let visitor = Visitor::with(Http::builder().add_root_certificate(tls.trusted()?))?;
+    // A browser is connected, another client's handshake fails, and only then the browser shakes hands.
+    let cable = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let mut connected = TcpStream::connect(scene.pages()?).await?;
+    let mut failing = TcpStream::connect(scene.pages()?).await?;
+    failing.write_all(b"this is no handshake\r\n").await?;
+    let closed = tokio::time::timeout(LIMIT, failing.read_to_end(&mut Vec::new())).await;
+    ensure!(closed.is_ok(), "who speaks no TLS is closed");
+    let url = format!("https://localhost:{}/signin", cable.local_addr()?.port());
+    let plugged_in = async {
+        let (mut browser, _) = cable.accept().await?;
+        tokio::io::copy_bidirectional(&mut browser, &mut connected).await
+    };
+    tokio::select! {
+        page = tokio::time::timeout(LIMIT, visitor.get(&url)) => drop(page.context("no page came")??.is(200)?),
+        over = plugged_in => anyhow::bail!("the browser was closed: {over:?}"),
+    }
+    // More that say nothing than may shake hands at a time: when theirs is up, others have their turn.
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(scene.pages()?).await?);
+    }
+    let page = tokio::time::timeout(3 * LIMIT, visitor.get(&scene.page("/signin"))).await;
+    page.context("no page came")??.is(200)?;
     Ok(())
 }
 

@@ -1,16 +1,19 @@
 //! A gateway with pages, the provider that its people sign in with, and pictures of what they see.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use spaceport_tests::browser::{Browser, Theme};
-use spaceport_tests::client::Client;
+use spaceport_tests::client::{Client, run};
 use spaceport_tests::provider::{CLIENT, Provider, SECRET, account};
 use spaceport_tests::visitor::{Page, Visitor};
 use spaceport_tests::world::{Wish, World};
 use studio_simulator::simulator::Config;
+use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::terminal::Screen;
 
@@ -93,6 +96,12 @@ impl Scene {
         Ok(Self { world, provider, site })
     }
 
+    /// Where the pages' listener is.
+    pub(crate) fn pages(&self) -> Result<SocketAddr> {
+        let port = reqwest::Url::parse(&self.site)?.port().context("a port")?;
+        Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
     pub(crate) fn page(&self, path: &str) -> String {
         format!("{}{path}", self.site)
     }
@@ -134,6 +143,35 @@ impl Scene {
         let kinds = "SELECT count(*) FROM audit WHERE kind IN ('login.refused', 'web.refused')";
         let count = self.world.value(kinds).await?;
         Ok(count.context("a count")?.parse()?)
+    }
+}
+
+/// A certificate for pages on this machine, and its key, in files that end with it.
+pub(crate) struct Tls {
+    /// The lines for the gateway's `[web]`.
+    pub(crate) web: String,
+    pem: Vec<u8>,
+    _folder: TempDir,
+}
+
+impl Tls {
+    pub(crate) async fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key).stderr(Stdio::null());
+        run(openssl, &[]).await?.well().context("openssl")?;
+        let web =
+            format!("tls_certificate = \"{}\"\ntls_key = \"{}\"\n", certificate.display(), key.display());
+        Ok(Self { web, pem: std::fs::read(&certificate)?, _folder: folder })
+    }
+
+    /// The certificate, for who is to trust it.
+    pub(crate) fn trusted(&self) -> Result<reqwest::Certificate> {
+        Ok(reqwest::Certificate::from_pem(&self.pem)?)
     }
 }
 

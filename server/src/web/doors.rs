@@ -81,8 +81,11 @@ impl Listener for Doors {
                         Some((timeout(HANDSHAKE, shaking).await.ok()?.ok()?, from))
                     });
                 }
-                Some(Ok(Some((stream, from)))) = self.handshakes.join_next() => {
-                    return (Either::Right(stream), from);
+                // One that failed is matched too: a pattern that it does not fit would stop looking at the others.
+                Some(shaken) = self.handshakes.join_next() => {
+                    if let Ok(Some((stream, from))) = shaken {
+                        return (Either::Right(stream), from);
+                    }
                 }
             }
         }
