@@ -237,7 +237,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         budget: ProcessBudget::new(config.flow.process_cap_bytes),
         host_keys: vec![host_key],
     });
-    let (drain, end) = (draining.clone(), stopping.clone());
+    let (drain, end, shared_port) = (draining.clone(), stopping.clone(), ssh.shared_port());
     tracker.spawn(async move { ssh.serve(ssh_listener, drain, end).await });
     tracker.spawn(metrics.clone().run_upkeep(stopping.clone()));
     let ops = Ops { gateway: gateway.clone(), recorder: recorder.clone(), metrics };
@@ -256,6 +256,7 @@ async fn start(config: &Config, url: &SecretString, metrics: Metrics) -> Result<
         clock,
         address: ssh_name,
         host_key: pages_key,
+        shared_port,
         ledger: Ledger {
             costs,
             idle: config.idle.clone(),

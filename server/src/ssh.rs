@@ -26,6 +26,7 @@ mod proxy;
 mod relay;
 mod remote;
 mod request;
+mod shared_port;
 mod slots;
 mod socket;
 mod target;
@@ -39,11 +40,14 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::Admission;
 use self::backoff::{Backoff, Pace};
+use self::shared_port::Arrival;
+pub use self::shared_port::SharedPort;
 use crate::config;
 use crate::domain::ports::Clock;
 use crate::domain::rate::Turns;
@@ -89,6 +93,8 @@ pub struct Parts {
 /// The SSH server.
 pub struct Ssh {
     shared: Arc<Shared>,
+    /// Who comes in at a port that is shared with the pages.
+    arrivals: (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>),
 }
 
 /// What every connection needs.
@@ -141,21 +147,28 @@ impl Ssh {
             handshakes: Mutex::new(handshakes),
             approvals,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), arrivals: mpsc::channel(shared_port::QUEUE) }
+    }
+
+    /// A way in for a listener that takes clients of others too. Whom it lets in is served like everybody else.
+    #[must_use]
+    pub fn shared_port(&self) -> SharedPort {
+        SharedPort { shared: self.shared.clone(), arrivals: self.arrivals.0.clone() }
     }
 
     /// Serves a listener. Once `drain` is cancelled no connection is taken any more, and those end that have no
     /// session; once `end` is cancelled all end. Returns when the last one has.
-    pub async fn serve(&self, listener: TcpListener, drain: CancellationToken, end: CancellationToken) {
+    pub async fn serve(self, listener: TcpListener, drain: CancellationToken, end: CancellationToken) {
+        let Self { shared, arrivals: (_open, arrivals) } = self;
         let over = CancellationToken::new();
         let served = async {
             let connections = TaskTracker::new();
-            listener::accept(&self.shared, &listener, &connections, &drain, &end).await;
+            listener::accept(&shared, &listener, arrivals, &connections, &drain, &end).await;
             drop(listener);
             connections.close();
             connections.wait().await;
             over.cancel();
         };
-        tokio::join!(served, listener::keep_reporting(&self.shared, over.clone()));
+        tokio::join!(served, listener::keep_reporting(&shared, over.clone()));
     }
 }

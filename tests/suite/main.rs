@@ -30,6 +30,7 @@ mod roles;
 mod scene;
 mod secrets;
 mod sessions_pages;
+mod sharing;
 mod sign_in;
 mod simulating;
 mod spaces;

@@ -1,14 +1,16 @@
 //! Commands, files, forwards and agents, through both ways in.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use spaceport_tests::account::Servers;
-use spaceport_tests::client::{Agent, run};
+use spaceport_tests::client::{Agent, Done, run};
 use spaceport_tests::noise::{digest, noise};
 use spaceport_tests::world::{Wish, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 /// Both ways into alice's running space.
 const WAYS: [&str; 2] = ["demo", "demo.jump"];
@@ -70,7 +72,7 @@ async fn git_clones_over_ssh() -> Result<()> {
     world.client.ssh(["demo", make]).await?.well()?;
     for way in WAYS {
         let target = world.folder().join(format!("clone-{way}"));
-        let mut git = tokio::process::Command::new("git");
+        let mut git = Command::new("git");
         let ssh = format!("ssh -F {}", world.client.config().display());
         git.env("GIT_SSH_COMMAND", ssh).env("HOME", world.folder()).args(["clone", "-q", "-b", "main"]);
         git.arg(format!("{way}:repo.git")).arg(&target);
@@ -99,7 +101,7 @@ async fn web_server() -> Result<u16> {
 }
 
 async fn curl(arguments: &[&str]) -> Result<String> {
-    let mut command = tokio::process::Command::new("curl");
+    let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "20", "--retry", "20", "--retry-delay", "1", "--retry-connrefused"]);
     let done = run(
         {
@@ -190,28 +192,24 @@ async fn remote_forward_reaches_the_laptop_where_the_space_allows_it() -> Result
     Ok(())
 }
 
+/// PuTTY's command line client, with Alice's key and a command in her space.
+pub(crate) async fn plink(world: &World, gateway: SocketAddr, command: &str) -> Result<Done> {
+    let ppk = world.folder().join("key.ppk");
+    let mut puttygen = Command::new("puttygen");
+    puttygen.arg(world.client.key()).args(["-O", "private", "-o"]).arg(&ppk);
+    // Debian's puttygen 0.78 reads OpenSSH keys; anything else is a broken machine.
+    run(puttygen, &[]).await?.well().context("puttygen")?;
+    let host_key = world.host_key_fingerprint().await.context("the gateway's host key")?;
+    let mut plink = Command::new("plink");
+    plink.args(["-batch", "-ssh", "-P", &gateway.port().to_string(), "-hostkey", &host_key, "-i"]);
+    plink.arg(&ppk).args(["-l", "demo", "127.0.0.1", command]).env("HOME", world.folder());
+    run(plink, &[]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_clients_work() -> Result<()> {
     let world = World::start().await?;
-    let ppk = world.folder().join("key.ppk");
-    let mut puttygen = tokio::process::Command::new("puttygen");
-    let done = run(
-        {
-            puttygen.arg(world.client.key()).arg("-O").arg("private").arg("-o").arg(&ppk);
-            puttygen
-        },
-        &[],
-    )
-    .await?;
-    if done.code != 0 {
-        // Debian's puttygen 0.78 reads OpenSSH keys; anything else is a broken machine.
-        anyhow::bail!("puttygen: {}", done.stderr);
-    }
-    let host_key = world.host_key_fingerprint().await.context("the gateway's host key")?;
-    let mut plink = tokio::process::Command::new("plink");
-    plink.args(["-batch", "-ssh", "-P", &world.gateway.ssh.port().to_string(), "-hostkey", &host_key, "-i"]);
-    plink.arg(&ppk).args(["-l", "demo", "127.0.0.1", "echo from plink"]).env("HOME", world.folder());
-    let done = run(plink, &[]).await?;
+    let done = plink(&world, world.gateway.ssh, "echo from plink").await?;
     assert_eq!(done.text(), "from plink\n", "{}", done.stderr);
     Ok(())
 }

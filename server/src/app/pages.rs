@@ -15,7 +15,7 @@ use crate::domain::ports::Clock;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
-use crate::ssh::Address;
+use crate::ssh::{Address, SharedPort};
 use crate::store::Store;
 use crate::web::{self, HostKey, Ledger, Site};
 
@@ -29,6 +29,7 @@ pub(super) struct Parts<'a> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) address: Address,
     pub(super) host_key: PublicKey,
+    pub(super) shared_port: SharedPort,
     pub(super) ledger: Ledger,
 }
 
@@ -51,6 +52,7 @@ impl Parts<'_> {
             clock: self.clock,
             host_key: known_host(self.host_key, &self.address).context("the SSH host key")?,
             address: self.address,
+            shared_port: web.also_ssh.then_some(self.shared_port),
             ledger: self.ledger,
         });
         let (site, end) = (site.context("web")?, stopping.clone());

@@ -22,6 +22,8 @@ pub struct Web {
     pub listen: SocketAddr,
     /// The address that browsers use, without a path.
     pub public_url: PublicUrl,
+    /// Whether SSH is taken on the same port.
+    pub also_ssh: bool,
     /// The certificate chain and the key; without them, TLS ends at a proxy.
     pub tls: Option<Tls>,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -62,6 +64,18 @@ impl PublicUrl {
     #[must_use]
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
+    }
+
+    /// The host's name or address, as ssh takes it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.0.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+    }
+
+    /// The port, the usual one of the scheme if none is written.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or_default()
     }
 
     /// Whether pages travel by TLS.
@@ -161,6 +175,7 @@ impl Web {
         let address = listen(&mut section, SocketAddr::from(([0, 0, 0, 0], 8443)));
         let public_url =
             section.required("public_url", "write what browsers use, such as https://gateway.example.com");
+        let also_ssh = section.flag("also_ssh", false);
         let path = |section: &mut Section<'_>, key| {
             section.text(key, "write the path of a PEM file").map(PathBuf::from)
         };
@@ -189,6 +204,7 @@ impl Web {
         Some(Self {
             listen: address,
             public_url: public_url?,
+            also_ssh,
             tls,
             trusted_proxies,
             idle,
@@ -253,6 +269,7 @@ mod tests {
     fn public_url_is_an_origin_and_secure() {
         let url: PublicUrl = "https://gateway.example.com/".parse().unwrap();
         assert_eq!(url.page("/keys"), "https://gateway.example.com/keys");
+        assert_eq!((url.host().as_str(), url.port()), ("gateway.example.com", 443));
         assert!("http://127.0.0.1:8080".parse::<PublicUrl>().is_ok_and(|url| !url.is_https()));
         for bad in ["http://gateway.example.com", "https://gateway.example.com/path", "gateway", "ftp://x"] {
             assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::admission::Admission;
+use super::shared_port::Arrival;
 use super::{Shared, connection, messages, proxy};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ConnectionId;
@@ -24,10 +25,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often gathered refusals are looked through.
 const REPORTS: Duration = Duration::from_secs(10);
 
-/// Takes connections until told to drain; each gets a task.
+/// Takes connections, from a shared port too, until told to drain; each gets a task.
 pub(super) async fn accept(
     shared: &Arc<Shared>,
     listener: &TcpListener,
+    mut arrivals: mpsc::Receiver<Arrival>,
     tasks: &TaskTracker,
     drain: &CancellationToken,
     end: &CancellationToken,
@@ -41,14 +43,19 @@ pub(super) async fn accept(
         // The place comes first: while there is none, newcomers wait in the kernel's queue.
         let next = async {
             let held = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-            listener.accept().await.map(|(stream, peer)| (held, stream, peer))
+            tokio::select! {
+                accepted = listener.accept() => {
+                    accepted.map(|(stream, from)| (held, Arrival { stream, from, introduced: false }))
+                }
+                Some(arrival) = arrivals.recv() => Ok((held, arrival)),
+            }
         };
         let accepted = tokio::select! {
             () = drain.cancelled() => return,
             () = end.cancelled() => return,
             accepted = next => accepted,
         };
-        let (held, stream, peer) = match accepted {
+        let (held, arrival) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, pause_ms = pause.as_millis() as u64, "no connection could be accepted");
@@ -60,10 +67,16 @@ pub(super) async fn accept(
         pause = PAUSE;
         let (shared, door, drain, end) = (shared.clone(), door.clone(), drain.clone(), end.clone());
         tasks.spawn(async move {
-            if let Some((stream, client)) = introduced(&shared, stream, peer, &end).await {
+            let Arrival { stream, from, introduced: known } = arrival;
+            let known = if known {
+                Some((stream, from))
+            } else {
+                end.run_until_cancelled(introduced(&shared, stream, from)).await.flatten()
+            };
+            if let Some((stream, client)) = known {
                 match door.admit(client.ip(), shared.clock.elapsed()) {
                     Some(place) => connection::serve(shared, stream, client, place, drain, end).await,
-                    None => turn_away(&stream, client),
+                    None => turn_away(&stream, client, "max_startups"),
                 }
             }
             drop(held);
@@ -73,20 +86,15 @@ pub(super) async fn accept(
 
 /// The connection with the address of its client, which a load balancer says first if the configuration lists it.
 /// What others send is never taken for a header.
-async fn introduced(
+pub(super) async fn introduced(
     shared: &Shared,
     mut stream: TcpStream,
     peer: SocketAddr,
-    end: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr)> {
     if !shared.settings.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
         return Some((stream, peer));
     }
-    let client = tokio::select! {
-        client = proxy::client(&mut stream, peer, &*shared.clock) => client,
-        () = end.cancelled() => return None,
-    };
-    match client {
+    match proxy::client(&mut stream, peer, &*shared.clock).await {
         Ok(client) => Some((stream, client)),
         Err(error) => {
             metrics::counter!(CONNECTIONS_REFUSED, "reason" => "proxy_header").increment(1);
@@ -97,9 +105,9 @@ async fn introduced(
 }
 
 /// Says why in a line that clients show when asked for details, and hangs up.
-fn turn_away(stream: &TcpStream, peer: SocketAddr) {
-    metrics::counter!(CONNECTIONS_REFUSED, "reason" => "max_startups").increment(1);
-    debug!(client.address = %peer.ip(), "too many logins are waiting");
+pub(super) fn turn_away(stream: &TcpStream, peer: SocketAddr, reason: &'static str) {
+    metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+    debug!(client.address = %peer.ip(), reason, "too many connections");
     // A line before the version is allowed (RFC 4253 section 4.2). A full socket buffer is no reason to wait.
     let _ = stream.try_write(messages::CROWDED.as_bytes());
 }

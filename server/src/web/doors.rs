@@ -1,4 +1,4 @@
-//! The listener of the pages: TCP, and TLS where certificates are configured.
+//! The listener of the pages: TCP, TLS where certificates are configured, and a way on for SSH where it shares the port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use tokio_util::either::Either;
 use tracing::debug;
 
 use crate::config::web::Tls;
+use crate::ssh::SharedPort;
 
 /// How long a client may take to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -27,14 +28,16 @@ const HANDSHAKES: usize = 256;
 /// How long to wait when the system takes no more connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Shaken = Option<(TlsStream<TcpStream>, SocketAddr)>;
+type Io = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// What the pages are served on.
 pub(super) struct Doors {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    /// A slow handshake keeps nobody else waiting. Dropped with the listener.
-    handshakes: JoinSet<Shaken>,
+    /// Where clients of SSH are let in, if they may come here.
+    ssh: Option<SharedPort>,
+    /// Who is slow to shake hands, or to say what they want, keeps nobody else waiting. Dropped with the listener.
+    handshakes: JoinSet<Option<(Io, SocketAddr)>>,
 }
 
 /// Who is at the other end of the connection.
@@ -42,8 +45,12 @@ pub(super) struct Doors {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Doors {
-    pub(super) fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
-        Self { listener, tls: tls.map(TlsAcceptor::from), handshakes: JoinSet::new() }
+    pub(super) fn new(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        ssh: Option<SharedPort>,
+    ) -> Self {
+        Self { listener, tls: tls.map(TlsAcceptor::from), ssh, handshakes: JoinSet::new() }
     }
 
     /// The next TCP connection. What fails is the client's connection or a passing shortage.
@@ -64,27 +71,41 @@ impl Doors {
     }
 }
 
+/// What is left of a connection for the pages, once it has shaken hands: nothing if it was somebody else's.
+async fn shake(
+    mut stream: TcpStream,
+    mut from: SocketAddr,
+    ssh: Option<SharedPort>,
+    tls: Option<TlsAcceptor>,
+) -> Option<(Io, SocketAddr)> {
+    if let Some(ssh) = ssh {
+        (stream, from) = ssh.sort(stream, from).await?;
+    }
+    let stream = match tls {
+        Some(tls) => Either::Right(tls.accept(stream).await.ok()?),
+        None => Either::Left(stream),
+    };
+    Some((stream, from))
+}
+
 impl Listener for Doors {
-    type Io = Either<TcpStream, TlsStream<TcpStream>>;
+    type Io = Io;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        let Some(tls) = self.tls.clone() else {
-            let (stream, from) = Self::connection(&self.listener).await;
-            return (Either::Left(stream), from);
-        };
         loop {
             tokio::select! {
                 (stream, from) = Self::connection(&self.listener), if self.handshakes.len() < HANDSHAKES => {
-                    let shaking = tls.accept(stream);
-                    self.handshakes.spawn(async move {
-                        Some((timeout(HANDSHAKE, shaking).await.ok()?.ok()?, from))
-                    });
+                    if self.tls.is_none() && self.ssh.is_none() {
+                        return (Either::Left(stream), from);
+                    }
+                    let shaking = shake(stream, from, self.ssh.clone(), self.tls.clone());
+                    self.handshakes.spawn(async move { timeout(HANDSHAKE, shaking).await.ok()? });
                 }
                 // One that failed is matched too: a pattern that it does not fit would stop looking at the others.
                 Some(shaken) = self.handshakes.join_next() => {
-                    if let Ok(Some((stream, from))) = shaken {
-                        return (Either::Right(stream), from);
+                    if let Ok(Some(shaken)) = shaken {
+                        return shaken;
                     }
                 }
             }

@@ -26,7 +26,7 @@ use crate::domain::ports::Clock;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
-use crate::ssh::Address;
+use crate::ssh::{Address, SharedPort};
 use crate::store::Store;
 
 /// The stylesheet, built in.
@@ -52,6 +52,9 @@ pub struct Site {
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
     pub(super) content_policy: HeaderValue,
     pub(super) live: Live,
+    /// Where the pages' port takes SSH, as people reach it.
+    pub(super) shared_address: Option<Address>,
+    shared_port: Option<SharedPort>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -75,6 +78,8 @@ pub struct Parts<'a> {
     pub address: Address,
     /// By what they know it there.
     pub host_key: HostKey,
+    /// The way in for SSH, if the port of the pages takes that too.
+    pub shared_port: Option<SharedPort>,
     /// What auditors look at.
     pub ledger: Ledger,
 }
@@ -104,6 +109,7 @@ impl Site {
             clock,
             address,
             host_key,
+            shared_port,
             ledger,
         } = parts;
         // Signing out goes on to the provider, and browsers hold a form's redirects against `form-action`.
@@ -123,6 +129,12 @@ impl Site {
             address,
             host_key,
             ledger,
+            shared_address: shared_port.is_some().then(|| Address {
+                host: web.public_url.host(),
+                port: web.public_url.port(),
+                pages: None,
+            }),
+            shared_port,
             public_url: web.public_url.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             content_policy: HeaderValue::from_str(&policy)
@@ -136,7 +148,7 @@ impl Site {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let doors = Doors::new(listener, self.tls.clone());
+        let doors = Doors::new(listener, self.tls.clone(), self.shared_port.clone());
         let site = Arc::new(self);
         let router = router(Arc::clone(&site)).into_make_service_with_connect_info::<Peer>();
         let ending = Arc::clone(&site);

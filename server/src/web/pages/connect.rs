@@ -30,6 +30,9 @@ struct ConnectPage {
     fingerprint: String,
     known_host: String,
     host: String,
+    port: u16,
+    /// The command for networks that let nothing but the pages through.
+    other_command: Option<String>,
     /// Whether there is a space to connect to.
     has_space: bool,
     first: Option<First>,
@@ -70,6 +73,12 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, person: Person) 
         fingerprint: site.host_key.fingerprint.clone(),
         known_host: site.host_key.known_host.clone(),
         host: site.address.host.clone(),
+        port: site.address.port,
+        other_command: site
+            .shared_address
+            .as_ref()
+            .filter(|other| other.port != site.address.port)
+            .map(|other| other.ssh(example)),
         has_space: !names.is_empty(),
         fresh_s: if first.is_some() { DONE } else { WAITING },
         live: String::new(),
