@@ -21,11 +21,22 @@ async fn scene() -> Result<Scene> {
 }
 
 /// Gives somebody a space of Alice's, as an operator would.
-async fn give(scene: &Scene, user: &str, space: &str) -> Result<()> {
+pub(crate) async fn give(scene: &Scene, user: &str, space: &str) -> Result<()> {
     allow_grants(&scene.world)?;
     let what = ["grant", "add", "--user", user, "--space", space, "--for", "2h"];
     let rest = ["--reason", "a test", "--by", "dana"];
     operator(&scene.world, &[&what[..], &rest[..]].concat()).await?.well()?;
+    Ok(())
+}
+
+/// Has a space of Alice's run for nine hours that this month pays for.
+pub(crate) async fn spend(scene: &Scene) -> Result<()> {
+    let priced = "SELECT count(*) > 0 FROM prices WHERE item = 'ml.m5.xlarge' AND nano_usd IS NOT NULL";
+    scene.world.expect(priced, "true").await?;
+    let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
+         SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
+         FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
+    sqlx::query(spend).execute(&scene.world.database).await?;
     Ok(())
 }
 
@@ -141,12 +152,7 @@ async fn a_start_over_budget_is_refused_in_words_and_leaves_the_space_alone() ->
     let scene = Scene::with(Setting { gateway: format!("{QUICK}{budget}"), ..Setting::default() }).await?;
     let (anna, _) = scene.sign_in("anna").await?;
     give(&scene, "anna@example.com", "stopped").await?;
-    let priced = "SELECT count(*) > 0 FROM prices WHERE item = 'ml.m5.xlarge' AND nano_usd IS NOT NULL";
-    scene.world.expect(priced, "true").await?;
-    let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
-         SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
-         FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
-    sqlx::query(spend).execute(&scene.world.database).await?;
+    spend(&scene).await?;
     let page = scene.page("/spaces/main/stopped");
     let refused =
         shows(&anna, &page, "Start<span").await?.form("/spaces/main/stopped/start")?.submit().await?;

@@ -8,8 +8,8 @@ use spaceport_tests::browser::Browser;
 use spaceport_tests::until::until;
 
 use crate::api::program;
-use crate::grants::{allow_grants, operator};
 use crate::scene::{Scene, Setting};
+use crate::spaces::{give, spend};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Everything is looked at each second or two, and nothing is stopped for idleness.
@@ -107,16 +107,8 @@ async fn a_start_over_budget_is_refused_to_the_keyboard_and_to_a_program() -> Re
     let budget = "[[cost.budgets]]\nuser = \"alice\"\nusd_per_month = 1\nrefuse_start = true\n\n";
     let scene = Scene::with(Setting { gateway: format!("{QUICK}{budget}"), ..Setting::default() }).await?;
     let mut anna = signed_in(&scene, "anna", "/spaces").await?;
-    allow_grants(&scene.world)?;
-    let what = ["grant", "add", "--user", "anna@example.com", "--space", "stopped", "--for", "2h"];
-    let rest = ["--reason", "a test", "--by", "dana"];
-    operator(&scene.world, &[&what[..], &rest[..]].concat()).await?.well()?;
-    let priced = "SELECT count(*) > 0 FROM prices WHERE item = 'ml.m5.xlarge' AND nano_usd IS NOT NULL";
-    scene.world.expect(priced, "true").await?;
-    let spend = "INSERT INTO runs (id, space_id, app_type, app_created_at, instance_type, began_at, ended_at)
-         SELECT gen_random_uuid(), id, 'JupyterLab', t.a, 'ml.m5.xlarge', t.a, now()
-         FROM spaces, (SELECT date_trunc('month', now(), 'UTC') - interval '9 h' AS a) t WHERE name = 'demo'";
-    sqlx::query(spend).execute(&scene.world.database).await?;
+    give(&scene, "anna@example.com", "stopped").await?;
+    spend(&scene).await?;
     // The page follows by itself: the space comes with its grant.
     let start =
         "li.space:has(a[href='/spaces/main/stopped']) form[action$='/start'] .btn:has-text(\"Start\")";

@@ -4,8 +4,8 @@ use axum::http::Method;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ContactBuilder, Content, InfoBuilder, License, ObjectBuilder, OpenApi, Ref, RefOr, Required,
-    ResponseBuilder, Server, Type,
+    Content, InfoBuilder, License, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Server,
+    Type,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -27,11 +27,12 @@ const ALWAYS: [(&str, &str); 6] = [
     ("503", "The database is away, the gateway restarts, or spaces are not watched"),
 ];
 /// Those of operations that change something, besides.
-const CHANGING: [(&str, &str); 4] = [
+const CHANGING: [(&str, &str); 5] = [
     ("409", "It cannot be done now, or a request with the same idempotency key is being carried out"),
     ("413", "The request is too large"),
     ("415", "The request is no JSON"),
     ("422", "The request cannot be carried out as it is, or its idempotency key belongs to another"),
+    ("502", "AWS did not do it"),
 ];
 
 /// What each operation needs, as the document says it. An operation that does not say which scope it needs
@@ -88,7 +89,6 @@ pub(super) fn finished(mut document: OpenApi) -> String {
              `next` of the last. Times are RFC 3339 in UTC, amounts are decimal numbers in text.",
         ))
         .license(Some(License::new("Apache-2.0")))
-        .contact(None::<ContactBuilder>.map(ContactBuilder::build))
         .build();
     document.servers = Some(vec![Server::new(ROOT)]);
     let scheme = HttpBuilder::new()

@@ -12,8 +12,6 @@ use super::admit::Caller;
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page, Paging, Query, page};
 use super::told::Json;
-use crate::domain::cost::Cost;
-use crate::domain::day::Day;
 use crate::domain::grant::{Reason, Term};
 use crate::domain::ids::InstanceType;
 use crate::domain::space::{Space, SpaceState};
@@ -23,6 +21,7 @@ use crate::gateway::idle::Stopping;
 use crate::gateway::{AskError, SpaceStatus, StartWish, Started};
 use crate::ssh::told;
 use crate::web::find::{Found, find, find_usable};
+use crate::web::rows::CostRow;
 use crate::web::site::Site;
 
 /// Decimals of a dollar.
@@ -126,26 +125,6 @@ pub(super) struct Moving {
     state: &'static str,
 }
 
-/// A day of a space.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DayCost {
-    /// The day, in the time zone of costs.
-    #[schema(format = Date, example = "2026-11-27")]
-    day: String,
-    /// Seconds in which somebody worked, nobody did, or nothing is known.
-    active_s: f64,
-    idle_s: f64,
-    unknown_s: f64,
-    /// What that cost in US dollars, without what has no known price.
-    active_usd: String,
-    idle_usd: String,
-    unknown_usd: String,
-    /// What its volume cost.
-    storage_usd: String,
-    /// Whether something has no known price, so that it cost more.
-    at_least: bool,
-}
-
 /// How many days.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -211,14 +190,14 @@ pub(super) async fn show(
 #[utoipa::path(
     get, path = "/spaces/{domain}/{space}/days", operation_id = "listSpaceDays", tag = "Spaces",
     params(Named, Days),
-    responses((status = 200, body = Page<DayCost>)), security(("token" = ["spaces:read"]))
+    responses((status = 200, body = Page<CostRow>)), security(("token" = ["spaces:read"]))
 )]
 pub(super) async fn days(
     State(site): State<Arc<Site>>,
     caller: Caller,
     Path(named): Path<Named>,
     Query(wanted): Query<Days>,
-) -> Result<Json<Page<DayCost>>, Problem> {
+) -> Result<Json<Page<CostRow>>, Problem> {
     let count = wanted.days.unwrap_or(7);
     if !(1..=MOST_DAYS).contains(&count) {
         return Err(Problem::new(Kind::Malformed, format!("days is 1 to {MOST_DAYS}, and not {count}.")));
@@ -229,7 +208,7 @@ pub(super) async fn days(
     let days = zone.days(today - time::Duration::days(i64::from(count) - 1), today);
     let costs = site.gateway.days_of_space(found.space.id, &days).await;
     let costs = costs.map_err(|error| Problem::asked(&error, found.space.name().as_str(), &site))?;
-    let items = days.iter().zip(&costs).map(|(day, cost)| DayCost::of(day, cost)).collect();
+    let items = days.iter().zip(&costs).map(|(day, cost)| CostRow::of(&day.date.to_string(), cost)).collect();
     Ok(Json(Page { items, next: None }))
 }
 
@@ -342,21 +321,4 @@ pub(super) async fn start(
 
 fn refused(site: &Site, found: &Found, error: &AskError) -> Problem {
     Problem::asked(error, found.space.name().as_str(), site)
-}
-
-impl DayCost {
-    fn of(day: &Day, cost: &Cost) -> Self {
-        let seconds = |time_us: i64| std::time::Duration::from_micros(time_us.unsigned_abs()).as_secs_f64();
-        Self {
-            day: day.date.to_string(),
-            active_s: seconds(cost.time_us.active),
-            idle_s: seconds(cost.time_us.idle),
-            unknown_s: seconds(cost.time_us.unknown),
-            active_usd: cost.spent.active.decimal(DECIMALS),
-            idle_usd: cost.spent.idle.decimal(DECIMALS),
-            unknown_usd: cost.spent.unknown.decimal(DECIMALS),
-            storage_usd: cost.storage.decimal(DECIMALS),
-            at_least: cost.at_least(),
-        }
-    }
 }
