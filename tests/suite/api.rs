@@ -3,6 +3,7 @@
 mod acts;
 mod conformance;
 mod problems;
+mod setup;
 mod tokens;
 
 use anyhow::{Context, Result, ensure};

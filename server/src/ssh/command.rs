@@ -113,6 +113,9 @@ async fn answer(client: &Client, words: &[&str], command: &str) -> Answer {
         ["whoami"] => Answer::Text(whoami(client).await),
         ["spaces"] => Answer::Text(messages::spaces(&client.spaces())),
         ["config"] => all_config(client),
+        ["config", "--jump"] => {
+            Answer::Text(messages::jump_block(&client.shared.settings.jump_suffix, address))
+        }
         ["config", names @ ..] => config(client, names),
         ["keys"] => keys(client).await,
         ["keys", "remove", which @ ..] if !which.is_empty() => remove_key(client, &which.join(" ")).await,

@@ -25,7 +25,7 @@ pub(super) use approval::{
     approval_denied, approval_void, approve, approve_question, approved, nobody_approved, not_bound,
     not_yet_approved,
 };
-pub(super) use commands::{config_block, help, no_such_command, spaces};
+pub(super) use commands::{config_block, help, jump_block, no_such_command, spaces};
 pub(super) use ended::{ended, notice};
 pub(super) use news::{Reader, space_news, stopped};
 pub(super) use person::{

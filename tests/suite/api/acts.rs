@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything is looked at each second or two, and nothing is stopped while a test lasts.
 const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 600\ngrace_s = 3600\n\n";
 
-async fn scene() -> Result<Scene> {
+pub(super) async fn scene() -> Result<Scene> {
     Scene::with(Setting { gateway: QUICK.to_owned(), ..Setting::default() }).await
 }
 
 /// A space, once it is like this.
-async fn space(program: &Program, path: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(super) async fn space(program: &Program, path: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
     let last = std::cell::RefCell::new(Value::Null);
     let waited = until(path, PATIENCE, async || {
         let space = program.get(path).await?.is(200)?.json()?;

@@ -29,7 +29,9 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
          {}\n\
          \x20 signs you out of every browser; ssh goes on until your login lapses\n\
          {}\n\
-         \x20 lines for ~/.ssh/config\n",
+         \x20 lines for ~/.ssh/config\n\
+         {}\n\
+         \x20 the same for ssh that is encrypted up to the space\n",
         address.ssh("SPACE"),
         command("spaces"),
         command("status SPACE [--json]"),
@@ -41,6 +43,7 @@ pub(in crate::ssh) fn help(address: &Address) -> String {
         command("keys remove FINGERPRINT|NAME"),
         command("logout"),
         command("config [SPACE...]"),
+        command("config --jump"),
     )
 }
 
@@ -68,6 +71,18 @@ pub(in crate::ssh) fn config_block(name: &str, address: &Address) -> String {
     format!(
         "Host {name}\n  HostName {}\n{port}  User {name}\n  ServerAliveInterval 30\n  ConnectTimeout 300\n",
         address.host
+    )
+}
+
+/// A block of `ssh_config` for all spaces in jump mode. A space has another host key each time it starts, so none is kept;
+/// the way to it is sure because the gateway's own key is checked as always.
+pub(in crate::ssh) fn jump_block(suffix: &str, address: &Address) -> String {
+    let port = if address.port == 22 { String::new() } else { format!(":{}", address.port) };
+    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    format!(
+        "Host *.{suffix}\n  User sagemaker-user\n  ProxyJump {COMMAND_LINE}@{host}{port}\n  \
+         UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n  LogLevel ERROR\n  \
+         ServerAliveInterval 30\n  ConnectTimeout 300\n"
     )
 }
 
