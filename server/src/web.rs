@@ -16,6 +16,7 @@ mod ops;
 mod pages;
 mod query;
 mod rows;
+mod serve;
 mod show;
 mod site;
 mod space_view;

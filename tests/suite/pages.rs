@@ -151,6 +151,23 @@ async fn strangers_are_counted_and_slowed_down_and_others_are_not() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_very_many_pages_waits_and_others_do_not() -> Result<()> {
+    let web = "page_requests_per_min = 10\n".to_owned();
+    let scene = Scene::with(Setting { web, ..Setting::default() }).await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let keys = scene.page("/keys");
+    // Signing in has led to one page.
+    for _ in 1..10 {
+        anna.get(&keys).await?.is(200)?;
+    }
+    let page = anna.get(&keys).await?.is(429)?.shows("Too many pages at once")?;
+    ensure!(page.header("retry-after").parse::<u64>().is_ok_and(|wait| (1..=7).contains(&wait)), "{page:?}");
+    let (ada, _) = scene.sign_in("ada").await?;
+    ada.get(&keys).await?.is(200).context("others do not wait")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_sees_their_logins_and_ends_one_from_another_browser() -> Result<()> {
     let scene = Scene::new().await?;
     let (here, _) = scene.sign_in("anna").await?;

@@ -81,8 +81,14 @@ impl Scene {
         let provider = Provider::with(&people, &[&callback], setting.provider).await?;
         provider.register(CLIENT, SECRET, &[&callback], &[&format!("{site}/signin")]).await?;
         let issuer = &provider.issuer;
+        // Tests look at a page again and again until it shows something.
+        let pages = if setting.web.contains("page_requests_per_min") {
+            ""
+        } else {
+            "page_requests_per_min = 1000000\n"
+        };
         let gateway = format!(
-            "[web]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{site}\"\nrenew_every_s = 1\n{}\n\n\
+            "[web]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{site}\"\nrenew_every_s = 1\n{pages}{}\n\n\
              [[providers]]\nalias = \"idp\"\nname = \"Example login\"\nissuer = \"{issuer}\"\n\
              client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\nrequired_groups = [\"ml\"]\n\
              scopes = [\"email\", \"profile\", \"groups\", \"offline_access\"]\n\n\

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use russh::keys::{HashAlg, PublicKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
 use super::bind;
 use crate::config::Config;
@@ -56,11 +55,7 @@ impl Parts<'_> {
             ledger: self.ledger,
         });
         let (site, end) = (site.context("web")?, stopping.clone());
-        tracker.spawn(async move {
-            if let Err(error) = site.serve(listener, end).await {
-                error!(%error, "the pages' listener failed");
-            }
-        });
+        tracker.spawn(site.serve(listener, end));
         Ok(Some(listens))
     }
 }

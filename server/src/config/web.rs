@@ -38,6 +38,8 @@ pub struct Web {
     pub longest_token: Duration,
     /// Requests to the API that one person's tokens may make in a minute.
     pub api_requests_per_minute: u32,
+    /// Pages that one person's browsers may ask for in a minute.
+    pub page_requests_per_minute: u32,
 }
 
 /// TLS by files.
@@ -200,6 +202,7 @@ impl Web {
         let renew_every = section.seconds("renew_every_s", 1..=3_600, 300);
         let longest_token = section.seconds("longest_token_s", 3_600..=31_622_400, 7_776_000);
         let api_requests_per_minute = section.count("api_requests_per_min", 1..=1_000_000, 600);
+        let page_requests_per_minute = section.count("page_requests_per_min", 10..=1_000_000, 600);
         section.finish();
         Some(Self {
             listen: address,
@@ -212,6 +215,7 @@ impl Web {
             renew_every,
             longest_token,
             api_requests_per_minute,
+            page_requests_per_minute,
         })
     }
 }

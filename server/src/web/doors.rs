@@ -1,16 +1,14 @@
 //! The listener of the pages: TCP, TLS where certificates are configured, and a way on for SSH where it shares the port.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -25,19 +23,30 @@ use crate::ssh::SharedPort;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at a time.
 const HANDSHAKES: usize = 256;
+/// Connections at a time. Who comes beyond that waits in the system's queue.
+const CONNECTIONS: usize = 4_096;
 /// How long to wait when the system takes no more connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Io = Either<TcpStream, TlsStream<TcpStream>>;
 
+/// Who has come through the doors.
+pub(super) struct Guest {
+    pub(super) io: Io,
+    pub(super) peer: Peer,
+    /// Their place among the connections, until they leave.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
 /// What the pages are served on.
 pub(super) struct Doors {
     listener: TcpListener,
+    places: Arc<Semaphore>,
     tls: Option<TlsAcceptor>,
     /// Where clients of SSH are let in, if they may come here.
     ssh: Option<SharedPort>,
     /// Who is slow to shake hands, or to say what they want, keeps nobody else waiting. Dropped with the listener.
-    handshakes: JoinSet<Option<(Io, SocketAddr)>>,
+    handshakes: JoinSet<Option<Guest>>,
 }
 
 /// Who is at the other end of the connection.
@@ -50,17 +59,50 @@ impl Doors {
         tls: Option<Arc<ServerConfig>>,
         ssh: Option<SharedPort>,
     ) -> Self {
-        Self { listener, tls: tls.map(TlsAcceptor::from), ssh, handshakes: JoinSet::new() }
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            tls: tls.map(TlsAcceptor::from),
+            ssh,
+            handshakes: JoinSet::new(),
+        }
     }
 
-    /// The next TCP connection. What fails is the client's connection or a passing shortage.
-    async fn connection(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    /// The next guest. Dropped halfway, it loses nobody.
+    pub(super) async fn next(&mut self) -> Guest {
+        loop {
+            tokio::select! {
+                (stream, from, place) = Self::connection(&self.listener, &self.places),
+                    if self.handshakes.len() < HANDSHAKES =>
+                {
+                    if self.tls.is_none() && self.ssh.is_none() {
+                        return Guest { io: Either::Left(stream), peer: Peer(from), place };
+                    }
+                    let shaking = shake(stream, from, place, (self.ssh.clone(), self.tls.clone()));
+                    self.handshakes.spawn(async move { timeout(HANDSHAKE, shaking).await.ok()? });
+                }
+                // One that failed is matched too: a pattern that it does not fit would stop looking at the others.
+                Some(shaken) = self.handshakes.join_next() => {
+                    if let Ok(Some(guest)) = shaken {
+                        return guest;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next TCP connection, once there is a place. What fails is the client's connection or a passing shortage.
+    async fn connection(
+        listener: &TcpListener,
+        places: &Arc<Semaphore>,
+    ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
                     // Without it a page may wait for a delayed acknowledgement; nothing else depends on it.
                     let _ = stream.set_nodelay(true);
-                    return (stream, from);
+                    return (stream, from, place);
                 }
                 Err(error) => {
                     debug!(%error, "a page's connection was not taken");
@@ -75,52 +117,17 @@ impl Doors {
 async fn shake(
     mut stream: TcpStream,
     mut from: SocketAddr,
-    ssh: Option<SharedPort>,
-    tls: Option<TlsAcceptor>,
-) -> Option<(Io, SocketAddr)> {
+    place: OwnedSemaphorePermit,
+    (ssh, tls): (Option<SharedPort>, Option<TlsAcceptor>),
+) -> Option<Guest> {
     if let Some(ssh) = ssh {
         (stream, from) = ssh.sort(stream, from).await?;
     }
-    let stream = match tls {
+    let io = match tls {
         Some(tls) => Either::Right(tls.accept(stream).await.ok()?),
         None => Either::Left(stream),
     };
-    Some((stream, from))
-}
-
-impl Listener for Doors {
-    type Io = Io;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        loop {
-            tokio::select! {
-                (stream, from) = Self::connection(&self.listener), if self.handshakes.len() < HANDSHAKES => {
-                    if self.tls.is_none() && self.ssh.is_none() {
-                        return (Either::Left(stream), from);
-                    }
-                    let shaking = shake(stream, from, self.ssh.clone(), self.tls.clone());
-                    self.handshakes.spawn(async move { timeout(HANDSHAKE, shaking).await.ok()? });
-                }
-                // One that failed is matched too: a pattern that it does not fit would stop looking at the others.
-                Some(shaken) = self.handshakes.join_next() => {
-                    if let Ok(Some(shaken)) = shaken {
-                        return shaken;
-                    }
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, Doors>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Doors>) -> Self {
-        Self(*stream.remote_addr())
-    }
+    Some(Guest { io, peer: Peer(from), place })
 }
 
 /// Why the TLS files do not do.

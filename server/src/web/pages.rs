@@ -114,8 +114,10 @@ pub(super) enum Problem {
     Form,
     /// The person was not signed in: what they read.
     NotSignedIn(StatusCode, &'static str),
-    /// Too much of it came from one address; again after this time.
-    TooMany(Duration),
+    /// Too many sign-ins from one address; again after this time.
+    TooManySignIns(Duration),
+    /// Too many pages for one person; again after this time.
+    TooManyPages(Duration),
     /// This gateway does not watch spaces.
     Unwatched,
     /// Postgres is away.
@@ -159,7 +161,9 @@ struct ErrorPage {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let again = match self {
-            Self::TooMany(wait) => Some(AppendHeaders([(RETRY_AFTER, wait.as_secs() + 1)])),
+            Self::TooManySignIns(wait) | Self::TooManyPages(wait) => {
+                Some(AppendHeaders([(RETRY_AFTER, wait.as_secs() + 1)]))
+            }
             _ => None,
         };
         let (status, title, text) = match self {
@@ -187,10 +191,15 @@ impl IntoResponse for Problem {
                 "It is not complete. Open the page again and fill it in anew.",
             ),
             Self::NotSignedIn(status, text) => (status, "You are not signed in", text),
-            Self::TooMany(_) => (
+            Self::TooManySignIns(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many sign-ins at once",
                 "Your address has begun very many in a minute. Try again a little later.",
+            ),
+            Self::TooManyPages(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many pages at once",
+                "Your browsers have asked for very many in a minute. Try again a little later; programs have the API.",
             ),
             Self::Unwatched => (
                 StatusCode::SERVICE_UNAVAILABLE,

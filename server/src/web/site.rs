@@ -1,9 +1,9 @@
 //! The pages' listener, router and what all pages need.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::api;
-use super::doors::{Doors, Peer, TlsError, server_config};
+use super::doors::{Doors, TlsError, server_config};
 use super::guard;
 use super::ledger::Ledger;
 use super::live::{self, Live};
@@ -21,8 +21,11 @@ use super::pages::{
     self, Problem, approve, audit, certificate, connect, cost, grants, health, home, keys, logins, policies,
     sessions, signin, space, spaces, tokens, users,
 };
+use super::serve::serve;
 use crate::config::{Provider, PublicUrl, Web};
+use crate::domain::ids::UserId;
 use crate::domain::ports::Clock;
+use crate::domain::rate::Turns;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::identity::certificates::Certificates;
@@ -38,6 +41,8 @@ const LIVE_SCRIPT: &str = include_str!("../../../templates/live.js");
 /// The icon in a browser's tab.
 const ICON: &str = include_str!("../../../templates/icon.svg");
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// What pages are made from.
 pub struct Site {
     pub(super) identity: Identity,
@@ -52,6 +57,8 @@ pub struct Site {
     pub(super) trusted_proxies: BTreeSet<IpAddr>,
     pub(super) content_policy: HeaderValue,
     pub(super) live: Live,
+    /// What each person's browsers still may ask for.
+    turns: Mutex<Turns<UserId>>,
     /// Where the pages' port takes SSH, as people reach it.
     pub(super) shared_address: Option<Address>,
     shared_port: Option<SharedPort>,
@@ -123,6 +130,7 @@ impl Site {
             identity,
             certificates,
             live: Live::new(store.clone()),
+            turns: Mutex::new(Turns::new(web.page_requests_per_minute, MINUTE)),
             store,
             gateway,
             clock,
@@ -144,23 +152,27 @@ impl Site {
     }
 
     /// Serves the pages until cancelled.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let doors = Doors::new(listener, self.tls.clone(), self.shared_port.clone());
         let site = Arc::new(self);
-        let router = router(Arc::clone(&site)).into_make_service_with_connect_info::<Peer>();
-        let ending = Arc::clone(&site);
+        let streams = Arc::clone(&site);
         // Open streams would be waited for.
-        let stopped = async move {
-            stop.cancelled_owned().await;
-            ending.live.end();
+        let ending = stop.clone();
+        let ended = async move {
+            ending.cancelled().await;
+            streams.live.end();
+            streams.live.ended().await;
         };
-        let served = axum::serve(doors, router).with_graceful_shutdown(stopped).await;
-        site.live.end();
-        site.live.ended().await;
-        served
+        tokio::join!(serve(doors, router(site), stop), ended);
+    }
+
+    /// Lets somebody's browsers ask for one more page.
+    ///
+    /// # Errors
+    /// How long they wait for it.
+    pub(super) fn turn(&self, user: UserId) -> Result<(), Duration> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.take(user, self.clock.elapsed())
     }
 
     /// The login's cookie. The prefix has browsers refuse one that another host or plain http has set.

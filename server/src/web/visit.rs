@@ -98,6 +98,7 @@ impl FromRequestParts<Arc<Site>> for Person {
             site.identity.stranger(who.user.name.as_str(), why, &browser.visitor).await?;
             return Err(Problem::Suspended);
         }
+        site.turn(who.user.id).map_err(Problem::TooManyPages)?;
         Ok(Self { who, visitor: browser.visitor })
     }
 }

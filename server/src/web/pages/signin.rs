@@ -115,7 +115,7 @@ fn told(error: &SignInError) -> Problem {
             StatusCode::FORBIDDEN,
             "What your identity provider says does not hold. Begin again; if it stays so, tell an admin.",
         ),
-        SignInError::TooMany(wait) => Problem::TooMany(*wait),
+        SignInError::TooMany(wait) => Problem::TooManySignIns(*wait),
         SignInError::Store(_) => Problem::Away,
         SignInError::Random(_) => Problem::Broken,
     }
