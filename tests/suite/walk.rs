@@ -17,7 +17,7 @@ const QUICK: &str =
     "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"never\"\nlook_every_s = 2\n\n";
 
 /// A browser in which somebody is signed in.
-async fn signed_in(scene: &Scene, login: &str, page: &str) -> Result<Browser> {
+pub(crate) async fn signed_in(scene: &Scene, login: &str, page: &str) -> Result<Browser> {
     let mut browser = Browser::start().await?;
     browser.goto(&scene.page(&format!("/signin/idp?return={page}"))).await?;
     browser.fill("input[name=login]", login).await?;

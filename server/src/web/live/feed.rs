@@ -11,8 +11,6 @@ use tracing::warn;
 
 use crate::store::StoreError;
 
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
 /// What a look may take of the time: a fifth. Where it takes long, the pauses grow with it.
 const PAUSE_PER_LOOK: u32 = 4;
 /// The longest pause.
@@ -23,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) trait Source: Send + Sync + 'static {
     /// What is seen of it.
     type Seen: Send + Sync + 'static;
+    /// The pause between two looks.
+    const PAUSE: Duration;
 
     /// Looks at it.
     async fn look(&self) -> Result<Self::Seen, StoreError>;
@@ -73,7 +73,7 @@ impl<S: Source> Feed<S> {
                     }
                 }
             }
-            let pause = LONGEST_PAUSE.min(PAUSE.max(begun.elapsed() * PAUSE_PER_LOOK));
+            let pause = LONGEST_PAUSE.min(S::PAUSE.max(begun.elapsed() * PAUSE_PER_LOOK));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => {}
@@ -104,6 +104,7 @@ mod tests {
     #[async_trait]
     impl Source for Counted {
         type Seen = usize;
+        const PAUSE: Duration = Duration::from_millis(500);
 
         async fn look(&self) -> Result<usize, StoreError> {
             Ok(self.0.fetch_add(1, Ordering::SeqCst))

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::{Query, State};
@@ -33,6 +34,8 @@ pub(super) struct LiveSessions(pub(super) Store);
 #[async_trait]
 impl Source for LiveSessions {
     type Seen = LiveSnapshot;
+    /// Who begins is on an open page well within a second.
+    const PAUSE: Duration = Duration::from_millis(200);
 
     async fn look(&self) -> Result<LiveSnapshot, StoreError> {
         self.0.live_snapshot().await

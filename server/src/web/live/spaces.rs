@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::{Query, State};
@@ -32,6 +33,7 @@ pub(in crate::web) struct Seen {
 #[async_trait]
 impl Source for SpaceVersions {
     type Seen = Seen;
+    const PAUSE: Duration = Duration::from_millis(500);
 
     async fn look(&self) -> Result<Seen, StoreError> {
         let versions = self.0.space_versions().await?;
