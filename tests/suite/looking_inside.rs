@@ -2,6 +2,7 @@
 //! not idle. The spaces are real shells with processes of their own.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +12,7 @@ use spaceport_tests::world::{Wish, World};
 use studio_simulator::fixture::{ACCOUNT, Fixture, LOOK_ROLE, SpaceSpec};
 use studio_simulator::inside::{GpuFault, Gpus, Jupyter, JupyterFault, Kernel, KernelState, Terminal};
 use studio_simulator::simulator::Config;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::asking_about_spaces::ask;
 use crate::terminal::Screen;
@@ -267,6 +269,26 @@ async fn studios_own_idle_shutdown_hears_of_a_person_at_work_and_of_no_editor() 
     let at = time::PrimitiveDateTime::parse(told, format).with_context(|| told.to_owned())?.assume_utc();
     ensure!((time::OffsetDateTime::now_utc() - at).abs() < time::Duration::minutes(2), "{told}");
     screen.line("exit").await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn studios_own_idle_shutdown_hears_of_somebody_who_jumps() -> Result<()> {
+    let world = World::with(wish("never", "idle_s = 60", &[("demo", "ml.m5.xlarge")])).await?;
+    let simulator = &world.account.simulator;
+    let space = arn(&world, "demo");
+    let mut copy = world.client.command("ssh");
+    copy.args(["demo.jump", "cat >/dev/null"]).stdin(Stdio::piped()).kill_on_drop(true);
+    let mut copying = copy.spawn()?;
+    let mut input = copying.stdin.take().context("its input is piped")?;
+    until("the file", PATIENCE, async || {
+        input.write_all(&[7; 65_536]).await?;
+        simulator.read_tmp(&space, STILL_HERE)
+    })
+    .await?;
+    copying.kill().await?;
+    // It is no stream of the person's.
+    world.expect("SELECT count(*) FROM streams WHERE user_id IS NOT NULL", "1").await?;
     world.end().await
 }
 

@@ -84,14 +84,29 @@ impl Gateway {
         Ok(probe::inside(probe::read(&said)?, jupyter, self.inner.clock.now()))
     }
 
-    /// A person is at work in a space by way of this replica: Studio's own idle shutdown is told, over their own link.
+    /// A person is at work in a space by way of this replica: Studio's own idle shutdown is told, over their own link. Of
+    /// those who jump nothing of ours is inside: then it is told the way that looks go.
     pub(super) async fn still_here(&self, space: SpaceId, user: UserId) {
-        // Nothing of ours is inside a jump, and no person waits for this.
-        let Some(link) = self.inner.links.of_person(user, space) else { return };
-        let told = within(&*self.inner.clock, LOOK_LIMIT, command::output_of(&link, STILL_HERE, 0)).await;
-        if let Err(blind) = told.unwrap_or(Err(Blind::TooLong)) {
-            debug!(space.id = %space, reason = %blind, "Studio's own idle shutdown was not told");
+        // No person waits for this.
+        let told = match self.inner.links.of_person(user, space) {
+            Some(link) => self.tell_studio(&link).await,
+            None => self.tell_studio_as_looks_go(space).await,
+        };
+        if let Err(reason) = told {
+            debug!(space.id = %space, reason, "Studio's own idle shutdown was not told");
         }
+    }
+
+    async fn tell_studio_as_looks_go(&self, space: SpaceId) -> Result<(), String> {
+        let run = self.inner.store.open_run(space).await.map_err(|error| error.to_string())?;
+        let run = run.ok_or("no run of it is on record")?;
+        let sight = self.inner.links.sight(&run).await.map_err(|no| no_way_in(&run, &no).why)?;
+        self.tell_studio(sight.link()).await
+    }
+
+    async fn tell_studio(&self, link: &Link) -> Result<(), String> {
+        let told = within(&*self.inner.clock, LOOK_LIMIT, command::output_of(link, STILL_HERE, 0)).await;
+        told.unwrap_or(Err(Blind::TooLong)).map(drop).map_err(|blind| blind.to_string())
     }
 }
 
