@@ -25,6 +25,8 @@ pub struct Heartbeat {
     windows: VecDeque<u64>,
     /// Which of the last ones were busy, newest last.
     busy: VecDeque<bool>,
+    /// What an editor that stalled has not sent yet: a laptop or a network that hangs lets go of it in a bunch.
+    owed: u64,
 }
 
 impl Heartbeat {
@@ -33,22 +35,29 @@ impl Heartbeat {
     /// Before anything has been learnt a window is busy at the ceiling only: an editor that connects fetches what it
     /// needs, and does so again whenever a laptop wakes up.
     pub fn window(&mut self, bytes: u64) -> bool {
-        let busy = bytes > self.threshold();
+        let quiet = self.quiet();
+        let busy = bytes > threshold(quiet).saturating_add(self.owed);
+        let most = quiet.unwrap_or(0).saturating_mul(LATELY as u64);
+        self.owed = self.owed.saturating_add(quiet.unwrap_or(0)).saturating_sub(bytes).min(most);
         push(&mut self.windows, bytes, KEPT);
         push(&mut self.busy, busy, LATELY);
         busy && self.busy.iter().filter(|busy| **busy).count() >= 2
     }
 
-    /// What a window must exceed: half more than the quiet windows have, a tenth of all being quiet.
-    fn threshold(&self) -> u64 {
+    /// What the quiet windows have, a tenth of all being quiet; nothing before that is learnt.
+    fn quiet(&self) -> Option<u64> {
         if self.windows.len() < LEARNT {
-            return CEILING;
+            return None;
         }
         let mut sorted: Vec<u64> = self.windows.iter().copied().collect();
         sorted.sort_unstable();
-        let quiet = sorted.get(sorted.len() / 10).copied().unwrap_or(0);
-        (quiet + quiet / 2).max(FLOOR).saturating_add(FLOOR).min(CEILING)
+        sorted.get(sorted.len() / 10).copied()
     }
+}
+
+/// What a window must exceed: half more than the quiet ones have.
+fn threshold(quiet: Option<u64>) -> u64 {
+    quiet.map_or(CEILING, |quiet| (quiet + quiet / 2).max(FLOOR).saturating_add(FLOOR).min(CEILING))
 }
 
 fn push<T>(queue: &mut VecDeque<T>, value: T, kept: usize) {
@@ -90,6 +99,18 @@ mod tests {
             busy_windows(&mut editor, typing) > 200,
             "typing for 50 minutes is not taken for a heartbeat"
         );
+    }
+
+    #[test]
+    fn beats_that_come_in_a_bunch_after_a_stall_are_nobody() {
+        let mut editor = Heartbeat::default();
+        let calm = (0..60).map(|turn| about(8_000, turn));
+        // Three windows of silence, and all of it at once; and again, before the first is forgotten.
+        let stalls = [0, 0, 0, 32_000, 8_000, 0, 0, 24_000, 8_000, 0, 16_000, 8_000];
+        assert_eq!(busy_windows(&mut editor, calm.chain(stalls)), 0);
+        // It owes no more than it has missed, and not for ever.
+        let work = [0, 0, 90_000, 90_000].into_iter().chain([0; 40]).chain([60_000, 60_000]);
+        assert_eq!(busy_windows(&mut editor, work), 2);
     }
 
     #[test]
