@@ -1,20 +1,24 @@
 //! The pages about spaces: why each is up, what it costs, holds, stops and starts, and the guide to the first connection.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use spaceport_tests::browser::Browser;
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::{Page, Visitor};
+use studio_simulator::fixture::{Fixture, SpaceSpec};
+use studio_simulator::simulator::Config;
 
 use crate::grants::{allow_grants, operator};
 use crate::scene::{Pictures, Scene, Setting};
 use crate::sessions_pages::Stream;
+use crate::walk::signed_in;
 
 /// How long a space may take to be listed, judged, started or stopped.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything is looked at each second or two, and nothing is stopped while a test lasts.
-const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
+pub(crate) const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
 
 async fn scene() -> Result<Scene> {
     Scene::with(Setting { gateway: QUICK.to_owned(), ..Setting::default() }).await
@@ -233,5 +237,50 @@ async fn the_pages_about_spaces_are_looked_at_in_a_browser() -> Result<()> {
     let complaints = browser.complaints().await?;
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
     assert_eq!(pictures.taken(), 12, "every page was looked at");
+    Ok(())
+}
+
+/// The names of the spaces that a page shows, in its order.
+fn names(page: &Page) -> Vec<String> {
+    let links = page.body.split("<a href=\"/spaces/main/").skip(1);
+    let mut names: Vec<String> = links.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_spaces_come_in_pages_that_a_first_paint_holds() -> Result<()> {
+    let space = |n: usize| {
+        let space = SpaceSpec::shared(&format!("s{n}"), "alice");
+        if n % 2 == 0 { space.running() } else { space }
+    };
+    let spaces = (0..120).map(space).collect();
+    let quotas = [("ml.m5.xlarge".to_owned(), 1_000)].into();
+    let fixture = Fixture { spaces, quotas, ..Fixture::bare() };
+    let account = Config { fixtures: vec![fixture], ..Config::default() };
+    let gateway = QUICK.replace("idle_s = 6\n", "idle_s = 6000\n");
+    let scene = Scene::with(Setting { gateway, account, ..Setting::default() }).await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let first = shows(&anna, &scene.page("/spaces"), "Up now <span class=\"muted\">60</span>").await?;
+    let second = first.shows("Page 1 of 3")?;
+    let mut seen = names(&second);
+    assert_eq!(seen.len(), 50, "{seen:?}");
+    for page in [2, 3] {
+        let page = anna.get(&scene.page(&format!("/spaces?page={page}"))).await?.is(200)?;
+        seen.extend(names(&page.shows("Not running <span class=\"muted\">60</span>")?));
+    }
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 120, "each is on one page: {seen:?}");
+    assert_eq!(seen.len(), 120, "and on no other");
+    let up = |name: &String| name.trim_start_matches('s').parse::<usize>().is_ok_and(|n| n % 2 == 0);
+    ensure!(seen.iter().take(60).all(up), "what is up comes first: {seen:?}");
+    anna.get(&scene.page("/spaces?q=s11")).await?.is(200)?.shows("s119")?;
+
+    let mut browser = signed_in(&scene, "anna", "/spaces").await?;
+    let mut pictures = Pictures::of(&scene)?;
+    browser.goto(&scene.page("/spaces")).await?;
+    pictures.take(&mut browser, "spaces-very-many").await?;
+    browser.press("a[rel=next]", "Enter").await?;
+    browser.wait("a[rel=prev]").await?;
+    ensure!(browser.url().await?.ends_with("/spaces?page=2"), "it leads on");
     Ok(())
 }

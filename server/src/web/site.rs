@@ -11,6 +11,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 
 use super::api;
 use super::doors::{Doors, TlsError, server_config};
@@ -237,6 +238,9 @@ fn router(site: Arc<Site>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::own_only))
         .nest(api::ROOT, api::router(&site))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::headers))
+        // Pages of many rows are mostly the same words. Streams of events go as they are. No page holds a secret beside
+        // what a stranger could have put there, so that its length tells nothing.
+        .layer(CompressionLayer::new())
         .with_state(site)
 }
 

@@ -23,6 +23,7 @@ use crate::gateway::Report;
 use crate::store::spaces::LifeStop;
 use crate::store::starts::PageStart;
 use crate::web::live::spaces::{Of, address};
+use crate::web::query;
 use crate::web::show::clock;
 use crate::web::site::Site;
 use crate::web::space_view::{Around, SpaceView, shown_time, six_hours};
@@ -34,6 +35,8 @@ const MOVING: u32 = 3;
 const STILL: u32 = 20;
 /// How late a judgement may be until what it said is unknown.
 pub(super) const LATE: Duration = Duration::from_secs(180);
+/// Spaces on a page.
+const PAGE: usize = 50;
 /// A stop that is nearer than this stands on top of the page.
 const SOON: time::Duration = time::Duration::minutes(30);
 
@@ -43,6 +46,8 @@ pub(in crate::web) struct Asked {
     q: String,
     #[serde(default)]
     of: String,
+    /// Which page of them, from 1.
+    page: Option<usize>,
     done: Option<String>,
 }
 
@@ -60,10 +65,21 @@ struct SpacesPage {
     money: Option<Figures>,
     up: Vec<SpaceView>,
     down: Vec<SpaceView>,
+    /// How many are up, and how many not, on all pages together.
+    counts: (usize, usize),
+    pages: Pages,
     axis: Vec<(String, String)>,
     zone: String,
     fresh_s: u32,
     live: String,
+}
+
+/// Which page of many this is, and where the ones beside it are.
+struct Pages {
+    here: usize,
+    last: usize,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 /// The stop that comes next.
@@ -120,20 +136,23 @@ pub(in crate::web) async fn list(
         // What runs is what costs money, and what is asked about.
         spaces.retain(|space| space.state() == SpaceState::Running);
     }
-    let reports = site.gateway.reports(spaces).await.map_err(Problem::ask)?;
+    let mut reports = site.gateway.reports(spaces).await.map_err(Problem::ask)?;
+    reports.sort_by_key(|report| !is_up(report));
     let now = site.clock.now();
-    let ids: Vec<SpaceId> = reports.iter().map(|report| report.space.id).collect();
+    let pages = Pages::of(reports.len(), &asked);
+    let here = || reports.iter().skip((pages.here - 1) * PAGE).take(PAGE);
+    let ids: Vec<SpaceId> = here().map(|report| report.space.id).collect();
     let mut past = Past::read(&site, &ids, now).await?;
-    let views: Vec<(bool, SpaceView)> = reports
-        .iter()
+    let views: Vec<(bool, SpaceView)> = here()
         .map(|report| {
             let may_use = own.iter().any(|space| space.id == report.space.id);
-            (report.up().is_some(), SpaceView::of(report, past.around(&site, &person, &own, report, may_use)))
+            (is_up(report), SpaceView::of(report, past.around(&site, &person, &own, report, may_use)))
         })
         .collect();
     let moving = views.iter().any(|(_, view)| view.moves());
     let (up, down): (Vec<_>, Vec<_>) =
         views.into_iter().partition(|(up, view)| *up || view.state.0 == "starting");
+    let all_up = reports.iter().filter(|report| is_up(report)).count();
     let money = if everybody { None } else { site.gateway.money_of(user).await.map_err(Problem::ask)? };
     Ok(page_of(&SpacesPage {
         bar: Some(Bar::of(&person, "/spaces")),
@@ -147,11 +166,36 @@ pub(in crate::web) async fn list(
         money: money.map(|(month, today)| figures(&month, &today)),
         up: up.into_iter().map(|(_, view)| view).collect(),
         down: down.into_iter().map(|(_, view)| view).collect(),
+        counts: (all_up, reports.len() - all_up),
+        pages,
         axis: axis(now),
         zone: site.gateway.cost_zone().to_string(),
         fresh_s: if moving { MOVING } else { STILL },
         live,
     }))
+}
+
+/// Whether a space stands among those that are up.
+fn is_up(report: &Report) -> bool {
+    report.up().is_some() || report.state() == SpaceState::Starting
+}
+
+impl Pages {
+    /// The page that is asked for, or the last if there are not so many any more.
+    fn of(spaces: usize, asked: &Asked) -> Self {
+        let last = spaces.div_ceil(PAGE).max(1);
+        let here = asked.page.unwrap_or(1).clamp(1, last);
+        let there = |page: usize| {
+            let page = if page == 1 { String::new() } else { page.to_string() };
+            query::address("/spaces", &[("of", &asked.of), ("q", asked.q.trim()), ("page", &page)])
+        };
+        Self {
+            here,
+            last,
+            before: (here > 1).then(|| there(here - 1)),
+            after: (here < last).then(|| there(here + 1)),
+        }
+    }
 }
 
 /// What has been in spaces, read once for all of them.
@@ -267,4 +311,25 @@ fn axis(now: OffsetDateTime) -> Vec<(String, String)> {
         .collect();
     axis.push((format!("{here:.3}%"), "now".to_owned()));
     axis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_lead_to_each_other_and_keep_what_is_asked_for() {
+        let pages = |spaces, page| {
+            let asked = Asked { q: " a b ".to_owned(), of: "everybody".to_owned(), page, done: None };
+            let pages = Pages::of(spaces, &asked);
+            (pages.here, pages.last, pages.before, pages.after)
+        };
+        let at = |page: &str| Some(format!("/spaces?of=everybody&q=a%20b{page}"));
+        assert_eq!(pages(0, None), (1, 1, None, None));
+        assert_eq!(pages(PAGE, Some(7)), (1, 1, None, None));
+        assert_eq!(pages(PAGE + 1, None), (1, 2, None, at("&page=2")));
+        assert_eq!(pages(2 * PAGE + 1, Some(2)), (2, 3, at(""), at("&page=3")));
+        assert_eq!(pages(2 * PAGE + 1, Some(usize::MAX)), (3, 3, at("&page=2"), None));
+        assert_eq!(pages(2 * PAGE + 1, Some(0)), (1, 3, None, at("&page=2")));
+    }
 }
