@@ -10,6 +10,7 @@ use spaceport_tests::visitor::{Page, Visitor};
 use studio_simulator::fixture::{Fixture, SpaceSpec};
 use studio_simulator::simulator::Config;
 
+use crate::api::program;
 use crate::grants::{allow_grants, operator};
 use crate::scene::{Pictures, Scene, Setting};
 use crate::sessions_pages::Stream;
@@ -237,6 +238,44 @@ async fn the_pages_about_spaces_are_looked_at_in_a_browser() -> Result<()> {
     let complaints = browser.complaints().await?;
     ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
     assert_eq!(pictures.taken(), 12, "every page was looked at");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_holds_and_stops_anybodys_space_and_opens_none() -> Result<()> {
+    let idle = QUICK.replace("idle_s = 6\n", "idle_s = 6000\n");
+    let scene = Scene::with(Setting { gateway: idle, ..Setting::default() }).await?;
+    allow_grants(&scene.world)?;
+    scene.provider.groups("sub-anna", &["ml", "auditors"]).await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let (anna, _) = scene.sign_in("anna").await?;
+    let (page, everybodys) = (scene.page("/spaces/main/demo"), scene.page("/spaces?of=everybody"));
+    let seen = shows(&ada, &everybodys, "/spaces/main/demo/stop").await?;
+    let demo = seen.body.split("<li class=\"space\"").find(|line| line.contains("/spaces/main/demo/stop"));
+    let demo = demo.context("its line")?;
+    ensure!(!demo.contains("Connect<") && !demo.contains("/start"), "nothing else is hers: {demo}");
+    let form = ada.get(&page).await?.form("/spaces/main/demo/hold")?;
+    form.set("for", "1h").set("because", "a demo").submit().await?.is(200)?.shows("It is held.")?;
+    // An auditor looks at it and finds nothing to press, nor anything to send.
+    let looked = anna.get(&page).await?.is(200)?.shows("ada@example.com holds it")?;
+    ensure!(!looked.body.contains("/spaces/main/demo/stop"), "nothing is theirs: {looked:?}");
+    for act in ["hold", "stop", "start"] {
+        let fields = [("for".to_owned(), "1h".to_owned())];
+        anna.post(Some(&scene.site), &format!("{page}/{act}"), &fields).await?.is(404)?;
+    }
+    ada.post(Some(&scene.site), &format!("{page}/start"), &[]).await?.is(404).context("no start")?;
+    let stopped = ada.get(&page).await?.form("/spaces/main/demo/stop")?.submit().await?.is(200)?;
+    stopped.shows("It is stopping.")?;
+    shows(&anna, &page, "ada@example.com stopped it at").await?;
+    let because =
+        "SELECT min(detail->>'because') FROM audit WHERE kind LIKE 'access.%' AND detail->>'action' = 'stop'";
+    ensure!(
+        scene.world.value(because).await?.is_some_and(|why| why.contains("admin")),
+        "the reason is on record"
+    );
+    let (program, _) = program(&scene, "ada").await?;
+    program.post("/spaces/main/demo/start", &serde_json::json!({})).await?.is(404)?;
+    program.post("/spaces/main/demo/stop", &serde_json::json!({})).await?.problem(409, "conflict")?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub use self::rule::{Explanation, Rule};
 use super::grant::ListedGrant;
 use super::ids::{DomainAlias, GroupName, SpaceName, UserName};
 use super::space::{Sharing, Space};
-use super::user::{Standing, User, Withdrawal};
+use super::user::{Role, Standing, User, Withdrawal};
 
 /// What a person wants with a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +34,15 @@ pub enum Action {
     Hold,
     /// Stop its app.
     Stop,
+}
+
+impl Action {
+    /// Whether an admin may do it with any space: what costs money and what would be lost is theirs to decide, what is
+    /// inside a space is not.
+    #[must_use]
+    pub const fn is_admins(self) -> bool {
+        matches!(self, Self::Hold | Self::Stop)
+    }
 }
 
 impl fmt::Display for Action {
@@ -122,6 +131,8 @@ pub enum Because {
     Owner,
     /// The space is shared and the user belongs to its domain by this group.
     Member(GroupName),
+    /// The user is an admin, and it is one of [`Action::is_admins`].
+    Admin,
     /// A grant runs.
     Granted {
         /// Until when.
@@ -157,6 +168,7 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner => f.write_str("it is yours"),
+            Self::Admin => f.write_str("you are an admin"),
             Self::Member(group) => write!(f, "it is shared and you are in {group}"),
             Self::Granted { until, reason } => write!(f, "a grant runs until {}: {reason:?}", minute(*until)),
             Self::Suspended => f.write_str("an admin suspended your access"),
@@ -285,6 +297,7 @@ pub fn explain(
     }
     let (because, rule) = match reach(policy, user, space, now) {
         Ok(reached) => reached,
+        Err(_) if user.role == Role::Admin && action.is_admins() => (Because::Admin, Rule::Role),
         Err((because, rule)) => return deny(because, rule),
     };
     match action {

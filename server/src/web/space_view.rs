@@ -61,6 +61,8 @@ pub(super) struct May {
     pub(super) start: bool,
     pub(super) hold: bool,
     pub(super) stop: bool,
+    /// Have another instance type, which restarts it if it runs.
+    pub(super) change: bool,
     /// Whether it fails or failed, so that a start is another try.
     pub(super) again: bool,
 }
@@ -87,6 +89,8 @@ pub(super) struct Around<'a> {
     pub(super) user: &'a User,
     /// Whether the person may use the space, or only see it.
     pub(super) may_use: bool,
+    /// Whether they may hold and stop it.
+    pub(super) may_stop: bool,
     /// The name that they give to ssh.
     pub(super) target: String,
     pub(super) address: &'a Address,
@@ -104,7 +108,7 @@ pub(super) fn shown_time(now: OffsetDateTime) -> Span {
 impl SpaceView {
     pub(super) fn of(report: &Report, around: Around<'_>) -> Self {
         let (space, now) = (&report.space, report.now);
-        let Around { user, may_use, target, address, start, .. } = &around;
+        let Around { user, may_use, may_stop, target, address, start, .. } = &around;
         let running = report.up().is_some();
         let starts = under_way(*start, report).is_some();
         let state = state(report.state(), starts);
@@ -132,8 +136,9 @@ impl SpaceView {
             may: May {
                 connect: *may_use && report.state() != SpaceState::Stopping,
                 start: *may_use && rests,
-                hold: *may_use && running,
-                stop: *may_use && running,
+                hold: *may_stop && running,
+                stop: *may_stop && running,
+                change: *may_use && (rests || running),
                 again: report.state() == SpaceState::Failed || why.lead.starts_with("It did not start"),
             },
             price: report.price.map(|price| format!("{price}/h")),

@@ -86,10 +86,11 @@ fn a_standing() -> impl Strategy<Value = Standing> {
 fn a_user() -> impl Strategy<Value = User> {
     let profiles = vec((select(&DOMAINS), select(&USERS)), 0..3);
     let (groups, grants) = (subsequence(GROUPS.to_vec(), 0..=2), vec(a_held_grant(), 0..3));
-    (select(&USERS), groups, profiles, grants, any::<bool>(), a_standing()).prop_map(
-        |(name, groups, profiles, grants, suspended, standing)| {
+    let role = select(&[Role::User, Role::Auditor, Role::Admin]);
+    (select(&USERS), groups, profiles, grants, any::<bool>(), a_standing(), role).prop_map(
+        |(name, groups, profiles, grants, suspended, standing, role)| {
             let profiles = profiles.iter().map(|(domain, name)| format!("{domain}/{name}").parse().unwrap());
-            User { profiles: profiles.collect(), grants, suspended, standing, ..user(name, &groups) }
+            User { profiles: profiles.collect(), grants, suspended, standing, role, ..user(name, &groups) }
         },
     )
 }
@@ -120,6 +121,11 @@ fn is_named(policy: &AccessPolicy, user: &User, space: &Space) -> bool {
     owned || listed || held || (shared && space.sharing == Sharing::Shared)
 }
 
+/// Whether it is an admin's to do, said once more.
+fn is_for_admins(user: &User, action: Action) -> bool {
+    user.role == Role::Admin && [Action::Hold, Action::Stop].contains(&action)
+}
+
 /// Whether the person may connect at all.
 fn is_in(user: &User) -> bool {
     let vouched = match user.standing {
@@ -138,6 +144,7 @@ fn without(rule: &Rule, policy: &AccessPolicy, user: &User) -> Option<(AccessPol
         Rule::Standing => user.standing = Standing::Until(NOW + Duration::HOUR),
         Rule::Denial(at) => drop(policy.denials.remove(*at)),
         Rule::Profile(profile) => assert!(user.profiles.remove(profile)),
+        Rule::Role => user.role = Role::User,
         Rule::ListedGrant(at) => drop(policy.grants.remove(*at)),
         Rule::HeldGrant(id) => {
             let before = user.grants.len();
@@ -211,7 +218,7 @@ proptest! {
     #[test]
     fn nobody_reaches_a_space_that_no_rule_names(policy in a_policy(), user in a_user(), space in a_space()) {
         for action in ACTIONS {
-            let named = is_named(&policy, &user, &space);
+            let named = is_named(&policy, &user, &space) || is_for_admins(&user, action);
             prop_assert!(named || !allows(&policy, &user, &space, action), "{}", action);
         }
     }
@@ -272,12 +279,13 @@ proptest! {
         let (mut policy, mut user) = (policy, user);
         for step in steps {
             take(step, &mut policy, &mut user);
-            let named = is_named(&policy, &user, &space) && is_in(&user);
+            let (named, in_) = (is_named(&policy, &user, &space), is_in(&user));
             for action in ACTIONS {
+                let named = in_ && (named || is_for_admins(&user, action));
                 prop_assert!(named || !allows(&policy, &user, &space, action), "{}", action);
             }
             let denied = policy.denials.iter().any(|denial| denial.covers(&user, &space));
-            prop_assert_eq!(allows(&policy, &user, &space, Action::Open), named && !denied);
+            prop_assert_eq!(allows(&policy, &user, &space, Action::Open), in_ && named && !denied);
         }
     }
 
@@ -317,6 +325,7 @@ proptest! {
                 Rule::Standing => !is_in(&user) && !user.suspended,
                 Rule::Denial(at) => !allowed && policy.denials[*at].covers(&user, &space),
                 Rule::Profile(profile) => user.profiles.contains(profile) && because == Because::Owner,
+                Rule::Role => allowed && because == Because::Admin && is_for_admins(&user, action),
                 Rule::ListedGrant(at) => {
                     let listed = &policy.grants[*at];
                     let theirs = listed.user == user.name && user.standing == Standing::Configured;

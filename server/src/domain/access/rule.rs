@@ -26,6 +26,8 @@ pub enum Rule {
     Denial(usize),
     /// A user profile of the person.
     Profile(Profile),
+    /// The person's role.
+    Role,
     /// One of `[[access.grants]]`.
     ListedGrant(usize),
     /// A grant of the database.
@@ -47,6 +49,7 @@ impl fmt::Display for Rule {
             Self::Standing => f.write_str("the person's login"),
             Self::Denial(at) => write!(f, "access.denials[{at}] of the configuration file"),
             Self::Profile(profile) => write!(f, "the person's user profile {profile}"),
+            Self::Role => f.write_str("the person's role, which [roles] of the configuration file gives"),
             Self::ListedGrant(at) => write!(f, "access.grants[{at}] of the configuration file"),
             Self::HeldGrant(id) => write!(f, "grant {id} of the database"),
             Self::Member(at) => write!(f, "access.members[{at}] of the configuration file"),

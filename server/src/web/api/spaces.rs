@@ -20,7 +20,7 @@ use crate::domain::written::At;
 use crate::gateway::idle::Stopping;
 use crate::gateway::{AskError, SpaceStatus, StartWish, Started};
 use crate::ssh::told;
-use crate::web::find::{Found, find, find_usable};
+use crate::web::find::{Found, find, find_stoppable, find_usable};
 use crate::web::rows::CostRow;
 use crate::web::site::Site;
 
@@ -67,6 +67,10 @@ pub(super) struct Named {
 impl Named {
     fn seen(self, site: &Site, caller: &Caller) -> Result<Found, Problem> {
         find(site, &caller.user, &(self.domain, self.space)).ok_or_else(Problem::not_found)
+    }
+
+    fn stoppable(self, site: &Site, caller: &Caller) -> Result<Found, Problem> {
+        find_stoppable(site, &caller.user, &(self.domain, self.space)).ok_or_else(Problem::not_found)
     }
 
     fn usable(self, site: &Site, caller: &Caller) -> Result<Found, Problem> {
@@ -256,7 +260,7 @@ async fn holding(
     named: Named,
     wish: (Option<Duration>, &str),
 ) -> Result<Json<Held>, Problem> {
-    let found = named.usable(site, caller)?;
+    let found = named.stoppable(site, caller)?;
     let held = site.gateway.hold(&caller.asker(), &found.space, wish).await;
     let held = held.map_err(|error| refused(site, &found, &error))?;
     Ok(Json(Held {
@@ -279,7 +283,7 @@ pub(super) async fn stop(
     Path(named): Path<Named>,
     Body(wish): Body<StopWish>,
 ) -> Result<(StatusCode, Json<Moving>), Problem> {
-    let found = named.usable(&site, &caller)?;
+    let found = named.stoppable(&site, &caller)?;
     let stopped = site.gateway.stop(&caller.asker(), &found.space, wish.force).await;
     let stopped = stopped.map_err(|error| refused(&site, &found, &error))?;
     if stopped.outcome == Stopping::Stopping {

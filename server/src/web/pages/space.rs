@@ -115,7 +115,7 @@ async fn page(
     done: Option<String>,
     problem: Option<String>,
 ) -> Result<Response, Problem> {
-    let Found { space, may_use } = found;
+    let Found { space, may_use, .. } = found;
     let live = address(site, &person.who.user, Of::Space(space.id)).await?;
     let report = site.gateway.report(space).await.map_err(Problem::ask)?;
     let now = report.now;

@@ -22,6 +22,7 @@ use crate::domain::user::Role;
 use crate::gateway::Report;
 use crate::store::spaces::LifeStop;
 use crate::store::starts::PageStart;
+use crate::web::find::may_stop;
 use crate::web::live::spaces::{Of, address};
 use crate::web::query;
 use crate::web::show::clock;
@@ -239,6 +240,7 @@ impl Past {
         Around {
             user: &person.who.user,
             may_use,
+            may_stop: may_stop(&person.who.user, may_use),
             target: shortest(space, own),
             address: &site.address,
             start: self.starts.get(&space.id),

@@ -15,7 +15,7 @@ use crate::domain::ids::InstanceType;
 use crate::gateway::idle::Stopping;
 use crate::gateway::{AskError, Asker, StartWish, Started};
 use crate::ssh::told;
-use crate::web::find::{At, Found, find_usable};
+use crate::web::find::{At, Found, find_stoppable, find_usable};
 use crate::web::pages::Problem;
 use crate::web::site::Site;
 use crate::web::visit::Person;
@@ -42,7 +42,7 @@ pub(in crate::web) async fn hold(
     form: Result<Form<Wish>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = find_usable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
+    let found = find_stoppable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     let length = match wish.lasts.as_str() {
         "off" => None,
         time => match time.parse::<Term>().ok().and_then(|term| term.within(Duration::MAX).ok()) {
@@ -70,7 +70,7 @@ pub(in crate::web) async fn stop(
     form: Result<Form<Wish>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(wish) = form.map_err(|_| Problem::Form)?;
-    let found = find_usable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
+    let found = find_stoppable(&site, &person.who.user, &at).ok_or(Problem::NotFound)?;
     let asker = Asker::on_page(&person.who.user, person.visitor.address);
     match site.gateway.stop(&asker, &found.space, wish.force == "yes").await {
         Ok(stopped) if stopped.outcome == Stopping::Stopping => Ok(back(&found, &wish, "stopping")),
