@@ -1,8 +1,11 @@
-//! `make demo`: a Studio account on loopback, a gateway with a private Postgres, and a laptop's ssh configuration.
+//! `make demo`: a Studio account and an OpenID provider on loopback, a gateway with a private Postgres, and a laptop's
+//! ssh configuration.
 //!
 //! Everything lives below `target/demo`. It prints what to type once `ssh` works, and Ctrl-C ends all it started.
 
 #![allow(clippy::disallowed_methods, reason = "tests may spawn tasks and look at the clock")]
+
+mod people;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,13 +14,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use spaceport_tests::account::user_policy;
 use spaceport_tests::client::Client;
 use spaceport_tests::gateway::{Gateway, binary};
 use spaceport_tests::world::{SPACES, Settings};
+use studio_simulator::fixture::{ACCOUNT, LOOK_ROLE, USER_ROLE};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+
+use crate::people::People;
 
 /// How long a part may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -36,24 +43,25 @@ async fn main() -> ExitCode {
 }
 
 async fn demo() -> Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Taken first, so that a Ctrl-C during the start ends what was started, too.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let folder = std::env::current_dir()?.join("target/demo");
     std::fs::create_dir_all(&folder)?;
     let mut simulator = Simulator::start(&folder).await?;
     let started = tokio::select! {
-        started = start_gateway(&folder, &simulator) => started,
+        started = start(&folder, &simulator) => started,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
-    let mut gateway = match started {
-        Ok(gateway) => gateway,
+    let (mut gateway, people) = match started {
+        Ok(started) => started,
         Err(error) => {
             simulator.stop().await;
             return Err(error);
         }
     };
-    print_block(&folder);
+    print_block(&folder, &people);
     let outcome = tokio::select! {
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
@@ -95,6 +103,15 @@ impl Simulator {
         self.says[field].as_str().with_context(|| format!("the simulator says {field}"))
     }
 
+    /// Gives a role of the account another policy.
+    async fn set_policy(&self, role: &str, policy: &Value) -> Result<()> {
+        let url = format!("{}/roles/{ACCOUNT}/{role}/policy", self.says("control_endpoint")?);
+        let put = reqwest::Client::new().put(url).bearer_auth(self.says("control_token")?);
+        let put = put.header("content-type", "application/json").body(policy.to_string());
+        put.send().await?.error_for_status().context("the simulator does not take a policy")?;
+        Ok(())
+    }
+
     async fn stop(&mut self) {
         if let Some(pid) = self.child.id() {
             let _ = Command::new("kill").arg(pid.to_string()).status().await;
@@ -103,7 +120,14 @@ impl Simulator {
     }
 }
 
-async fn start_gateway(folder: &Path, simulator: &Simulator) -> Result<Gateway> {
+async fn start(folder: &Path, simulator: &Simulator) -> Result<(Gateway, People)> {
+    simulator.set_policy(USER_ROLE, &user_policy()?).await?;
+    let people = People::start(folder).await?;
+    let gateway = start_gateway(folder, simulator, &people).await?;
+    Ok((gateway, people))
+}
+
+async fn start_gateway(folder: &Path, simulator: &Simulator, people: &People) -> Result<Gateway> {
     let client = Client::new(folder).await?;
     let settings = Settings {
         aws: simulator.says("aws_endpoint")?.to_owned(),
@@ -112,7 +136,12 @@ async fn start_gateway(folder: &Path, simulator: &Simulator) -> Result<Gateway> 
         data_dir: data_dir(folder)?,
     };
     let config = folder.join("spaceport.toml");
-    std::fs::write(&config, settings.configuration(&[("alice", &client)], "", "[start]\npoll_s = 1\n")?)?;
+    let more = format!("[start]\npoll_s = 1\n\n{}", people.configuration());
+    let domain = format!(
+        "ownership = {{ provider = \"idp\", profile = \"{{email_local}}\" }}\n\
+         probe_role = \"arn:aws:iam::{ACCOUNT}:role/{LOOK_ROLE}\"\n"
+    );
+    std::fs::write(&config, settings.configuration(&[], &domain, &more)?)?;
     let mut environment = settings.environment();
     environment.retain(|(name, _)| name != "SPACEPORT_SECRET_KEY");
     let log = folder.join("gateway.log");
@@ -123,6 +152,7 @@ async fn start_gateway(folder: &Path, simulator: &Simulator) -> Result<Gateway> 
     let _ = std::fs::remove_file(folder.join("known_hosts"));
     client.configure(gateway.ssh, SPACES)?;
     write_environment(folder, &settings, &gateway, simulator)?;
+    people.add_key(&client).await.context("Alice cannot sign in")?;
     client.ssh(["demo", "true"]).await?.well().context("ssh does not work")?;
     Ok(gateway)
 }
@@ -161,7 +191,7 @@ fn write_environment(
     Ok(())
 }
 
-fn print_block(folder: &Path) {
+fn print_block(folder: &Path, people: &People) {
     let here = std::env::current_dir().unwrap_or_default();
     let config = folder.strip_prefix(&here).unwrap_or(folder).join("ssh_config");
     let ssh = format!("ssh -F {}", config.display());
@@ -172,6 +202,9 @@ fn print_block(folder: &Path) {
          {ssh} demo.jump            the same space through ssh -J\n  \
          {ssh} small                a refusal, in words\n  \
          {ssh} spaceport@gateway    the gateway's own commands\n\n\
-         Addresses and tokens: target/demo/env. Logs: target/demo/*.log. Ctrl-C ends it all.\n"
+         The pages, in a browser: {}\n\
+         Sign in as alice, whose key that is, bo, audrey (an auditor) or ada (an admin). No password.\n\n\
+         Addresses and tokens: target/demo/env. Logs: target/demo/*.log. Ctrl-C ends it all.\n",
+        people.site()
     );
 }

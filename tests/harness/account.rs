@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use studio_simulator::Studio;
+use studio_simulator::fixture::{ACCOUNT, DOMAIN, REGION};
 use studio_simulator::simulator::{Config, NoServers};
 use studio_simulator::space::GoSpaces;
 use studio_simulator::stream::Options;
@@ -33,4 +35,15 @@ pub async fn account(config: Config, options: Options, servers: Servers, folder:
     let spaces = GoSpaces::new(&cache, &folder.join("spaces")).await.context("the SSH server of spaces")?;
     let spaces = if servers == Servers::RemoteForward { spaces.with_remote_forward() } else { spaces };
     Studio::start(config, options, Arc::new(spaces)).await
+}
+
+/// The policy that `deploy/iam` has for people's role, for the account: whatever the gateway lets somebody open, AWS does.
+///
+/// # Errors
+/// When the file is not there or no JSON.
+pub fn user_policy() -> Result<Value> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/iam/user-role.json");
+    let text = std::fs::read_to_string(file).context(file)?;
+    let text = text.replace("REGION", REGION).replace("ACCOUNT", ACCOUNT).replace("DOMAIN", DOMAIN);
+    Ok(serde_json::from_str(&text)?)
 }

@@ -20,9 +20,9 @@ export class Front {
   #hanging = new Set();
 
   // Listens, and gives the issuer's URL.
-  async listen() {
+  async listen(port) {
     this.#server = http.createServer((request, response) => this.#serve(request, response));
-    this.#port = await listen(this.#server, 0);
+    this.#port = await listen(this.#server, port);
     const inner = http.createServer((request, response) => this.idp.answer(request, response));
     this.#inner = await listen(inner, 0);
     return `http://127.0.0.1:${this.#port}`;

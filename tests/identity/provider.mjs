@@ -1,7 +1,7 @@
 // An OpenID provider for the end-to-end tests, with an API to make trouble.
 //
 // The first line on standard input is its configuration, JSON: accounts, clients, and optionally claims_in, groups_in,
-// refresh, pkce, lifetimes (see idp.mjs). It prints one JSON line when it is ready, and ends when standard input does.
+// refresh, pkce, lifetimes (see idp.mjs), port (another each time without it). It prints one JSON line when it is ready, and ends when standard input does.
 // The control API: POST /NAME with a JSON body; each name is a function in ACTIONS.
 
 import http from 'node:http';
@@ -70,7 +70,7 @@ async function control(known, request, response) {
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const settings = JSON.parse((await lines.next()).value);
 const front = new Front();
-const issuer = await front.listen();
+const issuer = await front.listen(settings.port ?? 0);
 front.idp = new Idp(issuer, settings);
 const known = actions(front, front.idp);
 const port = await listen(http.createServer((request, response) => control(known, request, response)), 0);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use spaceport_tests::account::user_policy;
 use spaceport_tests::client::{Client, Done};
 use spaceport_tests::until::until;
 use spaceport_tests::world::{SPACES, World};
-use studio_simulator::fixture::{ACCOUNT, DOMAIN, REGION, USER_ROLE};
+use studio_simulator::fixture::{ACCOUNT, USER_ROLE};
 
 use crate::terminal::Screen;
 
@@ -22,10 +23,7 @@ pub(crate) async fn operator(world: &World, arguments: &[&str]) -> Result<Done> 
 /// A world whose people's role is the one that is shipped: it bounds them to the domain, and the gateway to one space.
 /// The fixture's own looks at tags of the spaces, which know no grants.
 pub(crate) fn allow_grants(world: &World) -> Result<()> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/iam/user-role.json");
-    let text = std::fs::read_to_string(file)?;
-    let text = text.replace("REGION", REGION).replace("ACCOUNT", ACCOUNT).replace("DOMAIN", DOMAIN);
-    world.account.simulator.set_role_policy(ACCOUNT, USER_ROLE, &serde_json::from_str(&text)?)
+    world.account.simulator.set_role_policy(ACCOUNT, USER_ROLE, &user_policy()?)
 }
 
 async fn start() -> Result<World> {
