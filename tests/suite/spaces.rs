@@ -14,7 +14,7 @@ use crate::sessions_pages::Stream;
 /// How long a space may take to be listed, judged, started or stopped.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything is looked at each second or two, and nothing is stopped while a test lasts.
-const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
+pub(crate) const QUICK: &str = "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"stop\"\ninside = \"where-set-up\"\nlook_every_s = 2\nidle_s = 6\ngrace_s = 3600\n\n";
 
 async fn scene() -> Result<Scene> {
     Scene::with(Setting { gateway: QUICK.to_owned(), ..Setting::default() }).await
@@ -41,7 +41,7 @@ pub(crate) async fn spend(scene: &Scene) -> Result<()> {
 }
 
 /// A page, once it shows a text.
-async fn shows(visitor: &Visitor, url: &str, text: &str) -> Result<Page> {
+pub(crate) async fn shows(visitor: &Visitor, url: &str, text: &str) -> Result<Page> {
     let last = std::cell::RefCell::new(String::new());
     let what = format!("{url} to show {text}");
     let waited = until(&what, PATIENCE, async || {
