@@ -1,6 +1,30 @@
 // What pages can do with scripting that they do without it less well. Nothing here is needed to use them.
 "use strict";
 
+// Tells the gateway the zone of whoever reads, since pages have their times from there. One that was made for another
+// zone is loaded anew: at once, unless somebody was quick to write in it, and once only. Without cookies nothing is done.
+const tellZone = () => {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+  const cookie = `spaceport-zone=${zone}`;
+  const told = () => document.cookie.split("; ").includes(cookie);
+  if (!/^[\w+/-]+$/.test(zone)) return;
+  if (!told()) {
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `${cookie}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  }
+  // Only a page that does nothing by being loaded says for which zone it was made.
+  const made = document.documentElement.dataset.zone ?? zone;
+  const typed = [...document.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
+  if (made === zone || typed || !told() || sessionStorage.getItem("zone") === zone) return;
+  sessionStorage.setItem("zone", zone);
+  location.reload();
+};
+try {
+  tellZone();
+} catch {
+  // Without a memory of the tab a second time would not be known for one. The next page has the zone.
+}
+
 // Copies a command.
 addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

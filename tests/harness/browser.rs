@@ -33,12 +33,28 @@ impl Browser {
     /// # Errors
     /// When Chromium does not start.
     pub async fn start() -> Result<Self> {
-        let mut child = crate::provider::script("browse.mjs")?;
+        Self::start_in("UTC").await
+    }
+
+    /// Starts one whose person's clocks are those of a zone.
+    ///
+    /// # Errors
+    /// When Chromium does not start.
+    pub async fn start_in(zone: &str) -> Result<Self> {
+        let mut child = crate::provider::script("browse.mjs", &[zone])?;
         let stdin = child.stdin.take().context("the browser's stdin")?;
         let stdout = child.stdout.take().context("the browser's stdout")?;
         let mut browser = Self { _child: child, stdin, lines: BufReader::new(stdout).lines() };
         browser.answer("start").await?;
         Ok(browser)
+    }
+
+    /// Has a script run before those of every page from now on.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub async fn before(&mut self, script: &str) -> Result<()> {
+        self.step(json!({ "step": "before", "script": script })).await.map(drop)
     }
 
     /// Opens an address and gives the status.

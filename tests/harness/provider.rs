@@ -165,7 +165,7 @@ impl Provider {
     pub async fn with(accounts: &[Value], redirect_uris: &[&str], mut settings: Value) -> Result<Self> {
         settings["accounts"] = json!(accounts);
         settings["clients"] = json!([client(CLIENT, SECRET, redirect_uris, &[])]);
-        let mut child = script("provider.mjs")?;
+        let mut child = script("provider.mjs", &[])?;
         let mut stdin = child.stdin.take().context("the provider's stdin")?;
         let stdout = child.stdout.take().context("the provider's stdout")?;
         stdin.write_all(format!("{settings}\n").as_bytes()).await?;
@@ -333,14 +333,14 @@ fn client(id: &str, secret: &str, redirect: &[&str], post_logout: &[&str]) -> Va
 }
 
 /// Starts a script of `tests/identity`, with pipes for its input and output.
-pub(crate) fn script(name: &str) -> Result<Child> {
+pub(crate) fn script(name: &str, arguments: &[&str]) -> Result<Child> {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("identity");
     if !folder.join("node_modules/.installed").exists() {
         bail!("the npm packages are missing: run tests/identity/install");
     }
     let node = folder.join(format!("node_modules/node-linux-{}/bin/node", architecture()));
     let mut command = Command::new(if node.exists() { node } else { "node".into() });
-    command.arg("--no-warnings").arg(folder.join(name)).current_dir(&folder);
+    command.arg("--no-warnings").arg(folder.join(name)).args(arguments).current_dir(&folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     command.spawn().with_context(|| format!("starting node for {name}"))
 }

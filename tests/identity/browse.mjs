@@ -1,5 +1,6 @@
 // Headless Chromium that does what lines on standard input say, one JSON object each; each gets one line of answer,
-// {"ok":true,...} or {"error":"..."}. Ends when standard input does. The steps are the functions in STEPS.
+// {"ok":true,...} or {"error":"..."}. Ends when standard input does. The steps are the functions in STEPS. An argument is
+// the time zone of whoever sits before it.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,7 +20,9 @@ const browser = await chromium.launch({
   // Chromium's sandbox refuses root; small /dev/shm as in containers makes it crash.
   args: [...(root ? ['--no-sandbox'] : []), '--disable-dev-shm-usage', '--disable-gpu'],
 });
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+const context = await browser.newContext({
+  viewport: { width: 1280, height: 800 }, timezoneId: process.argv[2] ?? 'UTC',
+});
 context.setDefaultTimeout(LIMIT);
 const page = await context.newPage();
 
@@ -107,6 +110,8 @@ const steadily = async (look) => {
 };
 
 const STEPS = {
+  // Runs a script before those of every page from now on.
+  before: ({ script }) => context.addInitScript(script),
   goto: async ({ url }) => ({ status: (await page.goto(url))?.status() }),
   // Every address that was asked for, with its bytes.
   traffic: () => ({ traffic }),

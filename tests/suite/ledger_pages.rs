@@ -94,7 +94,7 @@ fn cents(usd: &str) -> Result<String> {
 }
 
 /// A thousand old rows, and one of somebody whose words are dangerous to pages and spreadsheets.
-async fn log(world: &World) -> Result<()> {
+pub(crate) async fn log(world: &World) -> Result<()> {
     let statements = [
         "INSERT INTO audit (id, at, replica_id, actor_name, kind, allowed, detail)
          SELECT gen_random_uuid(), timestamptz '2026-01-05 12:00Z' + make_interval(mins => n / 2), gen_random_uuid(),

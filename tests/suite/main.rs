@@ -40,3 +40,4 @@ mod terminal;
 mod transfers;
 mod walk;
 mod watching;
+mod zones;

@@ -103,7 +103,7 @@ async fn session(scene: &Scene, condition: &str) -> Result<String> {
 }
 
 /// An ssh client that stays until it is told to leave or to print something.
-async fn connected(laptop: &Client) -> Result<tokio::process::Child> {
+pub(crate) async fn connected(laptop: &Client) -> Result<tokio::process::Child> {
     let mut ssh = laptop.command("ssh");
     ssh.args(["team", "read line; head -c 200000 /dev/zero; read line"]);
     ssh.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
@@ -284,7 +284,7 @@ async fn a_session_is_shown_to_its_person_and_what_clients_say_is_only_text() ->
 }
 
 /// Writes sessions that ended into the record, each a minute after the one before.
-async fn past(scene: &Scene, sessions: u32) -> Result<()> {
+pub(crate) async fn past(scene: &Scene, sessions: u32) -> Result<()> {
     let rows = format!(
         "INSERT INTO sessions (id, replica_id, user_id, space_id, connection_id, mode, client_address,
                                    client_version, key_fingerprint, started_at, ended_at, end_code, end_reason)

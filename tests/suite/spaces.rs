@@ -46,7 +46,7 @@ pub(crate) async fn spend(scene: &Scene) -> Result<()> {
 }
 
 /// A page, once it shows a text.
-async fn shows(visitor: &Visitor, url: &str, text: &str) -> Result<Page> {
+pub(crate) async fn shows(visitor: &Visitor, url: &str, text: &str) -> Result<Page> {
     let last = std::cell::RefCell::new(String::new());
     let what = format!("{url} to show {text}");
     let waited = until(&what, PATIENCE, async || {

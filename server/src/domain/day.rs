@@ -6,7 +6,12 @@ use std::str::FromStr;
 use jiff::civil;
 use jiff::tz::TimeZone;
 use time::macros::format_description;
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Month, OffsetDateTime, UtcOffset};
+
+use super::span::Span;
+
+/// When drawings of a day have a line: each six hours.
+const SIX_HOURS: [i8; 4] = [0, 6, 12, 18];
 
 /// A time zone of IANA's list, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,16 +37,36 @@ impl Zone {
         from_civil(day).unwrap_or_else(|| at.date())
     }
 
+    /// The same moment with the offset that the zone has then.
+    #[must_use]
+    pub fn local(&self, at: OffsetDateTime) -> OffsetDateTime {
+        let timestamp = jiff::Timestamp::from_nanosecond(at.unix_timestamp_nanos()).ok();
+        let seconds = timestamp.map(|timestamp| self.0.to_offset(timestamp).seconds());
+        let offset = seconds.and_then(|seconds| UtcOffset::from_whole_seconds(seconds).ok());
+        at.checked_to_offset(offset.unwrap_or(UtcOffset::UTC)).unwrap_or(at)
+    }
+
     /// When a day begins.
     #[must_use]
     pub fn start(&self, date: Date) -> OffsetDateTime {
-        let midnight = date.midnight().assume_utc();
-        let begun = to_civil(date).and_then(|day| day.to_zoned(self.0.clone()).ok());
-        begun
-            .and_then(|begun| {
-                OffsetDateTime::from_unix_timestamp_nanos(begun.timestamp().as_nanosecond()).ok()
-            })
-            .unwrap_or(midnight)
+        self.hour(date, 0)
+    }
+
+    /// When the clocks show an hour of a day: the first time where they do twice, and after the gap where they skip it.
+    fn hour(&self, date: Date, hour: i8) -> OffsetDateTime {
+        let zoned = to_civil(date).and_then(|day| day.at(hour, 0, 0, 0).to_zoned(self.0.clone()).ok());
+        let at = zoned.map(|zoned| zoned.timestamp().as_nanosecond());
+        at.and_then(|at| OffsetDateTime::from_unix_timestamp_nanos(at).ok())
+            .unwrap_or_else(|| date.midnight().assume_utc() + time::Duration::hours(hour.into()))
+    }
+
+    /// Midnight, six, noon and eighteen o'clock within a time.
+    pub fn six_hours(&self, within: Span) -> impl Iterator<Item = OffsetDateTime> {
+        let days = std::iter::successors(Some(self.date(within.from)), |day| day.next_day());
+        let last = self.date(within.until);
+        days.take_while(move |day| *day <= last)
+            .flat_map(|day| SIX_HOURS.map(|hour| self.hour(day, hour)))
+            .filter(move |at| (within.from..within.until).contains(at))
     }
 
     /// The days from one to another, both included.
@@ -80,7 +105,8 @@ impl FromStr for Zone {
     type Err = NoZone;
 
     fn from_str(text: &str) -> Result<Self, NoZone> {
-        TimeZone::get(text).map(Self).map_err(|_| NoZone)
+        // jiff knows one more, for a zone that is not known.
+        TimeZone::get(text).ok().filter(|zone| !zone.is_unknown()).map(Self).ok_or(NoZone)
     }
 }
 
@@ -144,6 +170,43 @@ mod tests {
         assert_eq!(hours("America/Sao_Paulo", date!(2018 - 11 - 04)), 23 * 60);
         assert_eq!(hours("UTC", date!(2026 - 03 - 29)), 24 * 60);
         "Mars/Olympus".parse::<Zone>().unwrap_err();
+    }
+
+    #[test]
+    fn a_moment_has_the_offset_of_its_own_time_and_not_of_another() {
+        let hour = |zone: &str, at: OffsetDateTime| {
+            let local = zone.parse::<Zone>().unwrap().local(at);
+            assert_eq!(local, at, "it stays the same moment");
+            (local.hour(), local.minute(), local.offset().whole_minutes())
+        };
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-07-01 12:00 UTC)), (14, 0, 120));
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-11-27 12:00 UTC)), (13, 0, 60));
+        // The last second before the clocks go forward, and the first after; then back: two o'clock is there twice.
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-03-29 00:59:59 UTC)), (1, 59, 60));
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-03-29 01:00:00 UTC)), (3, 0, 120));
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-10-25 00:30 UTC)), (2, 30, 120));
+        assert_eq!(hour("Europe/Berlin", datetime!(2026-10-25 01:30 UTC)), (2, 30, 60));
+        assert_eq!(hour("Asia/Kathmandu", datetime!(2026-11-27 12:00 +9)), (8, 45, 345));
+        // Nothing is shown of a day that no calendar has.
+        let end = datetime!(9999-12-31 23:30 UTC);
+        assert_eq!("Asia/Tokyo".parse::<Zone>().unwrap().local(end), end);
+    }
+
+    #[test]
+    fn each_six_hours_of_the_clock_are_found_on_a_day_of_any_length() {
+        let found = |zone: &str, day: Date| {
+            let zone: Zone = zone.parse().unwrap();
+            let day = zone.days(day, day)[0];
+            let within = Span { from: day.begins_at, until: day.ends_at };
+            zone.six_hours(within).map(|at| (at - within.from).whole_minutes()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("UTC", date!(2026 - 03 - 29)), [0, 360, 720, 1_080]);
+        assert_eq!(found("Europe/Berlin", date!(2026 - 03 - 29)), [0, 300, 660, 1_020]);
+        assert_eq!(found("Europe/Berlin", date!(2026 - 10 - 25)), [0, 420, 780, 1_140]);
+        assert_eq!(found("America/Sao_Paulo", date!(2018 - 11 - 04)), [0, 300, 660, 1_020]);
+        assert_eq!(found("Australia/Lord_Howe", date!(2026 - 04 - 05)), [0, 390, 750, 1_110]);
+        // A day that a country left out has no time in it.
+        assert_eq!(found("Pacific/Apia", date!(2011 - 12 - 30)), [0_i64; 0]);
     }
 
     #[test]

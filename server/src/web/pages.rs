@@ -23,10 +23,9 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
 use tracing::error;
 
+use super::show::minute;
 use super::visit::Person;
 use crate::domain::user::{Role, Standing};
 use crate::gateway::AskError;
@@ -41,6 +40,10 @@ pub(super) struct Bar {
     name: String,
     role: Role,
     until: String,
+    /// The zone of the page's times.
+    zone: String,
+    /// Whether the page may be loaded again by itself, for the times of another zone.
+    only_reads: bool,
 }
 
 /// A page in the bar: its path, its name, and who finds it.
@@ -75,14 +78,24 @@ impl Bar {
             name: user.name.to_string(),
             role: user.role,
             until: match user.standing {
-                Standing::Until(until) => format!("Signed in until {}", shown(until)),
+                Standing::Until(until) => format!("Signed in until {}", minute(until, &person.zone)),
                 Standing::Configured | Standing::Withdrawn { .. } => String::new(),
             },
+            zone: person.zone.to_string(),
+            only_reads: person.only_reads,
         }
     }
 
     fn role_word(&self) -> &'static str {
         role_word(self.role)
+    }
+
+    /// Whose times the page shows.
+    fn times(&self) -> String {
+        match self.zone.as_str() {
+            "UTC" => "Times are UTC.".to_owned(),
+            zone => format!("Times are those of {zone}."),
+        }
     }
 
     fn entries(&self) -> Vec<BarEntry> {
@@ -247,12 +260,6 @@ fn page_of(template: &impl Template) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
-}
-
-/// A time as pages show it, to the minute.
-fn shown(at: OffsetDateTime) -> String {
-    let format = format_description!("[day] [month repr:short] [year], [hour]:[minute] UTC");
-    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
 /// The first page.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::show::{When, clock, length};
+use super::show::{WallClock, When, length};
 use super::strip::{Frame, Strip, sum};
 use super::tell::{self, Why, due, under_way};
 use crate::domain::bands::Band;
@@ -87,6 +87,7 @@ pub(super) struct Held {
 /// What a view is made from beside the report.
 pub(super) struct Around<'a> {
     pub(super) user: &'a User,
+    pub(super) wall: WallClock,
     /// Whether the person may use the space, or only see it.
     pub(super) may_use: bool,
     /// Whether they may hold and stop it.
@@ -107,8 +108,8 @@ pub(super) fn shown_time(now: OffsetDateTime) -> Span {
 
 impl SpaceView {
     pub(super) fn of(report: &Report, around: Around<'_>) -> Self {
-        let (space, now) = (&report.space, report.now);
-        let Around { user, may_use, may_stop, target, address, start, .. } = &around;
+        let space = &report.space;
+        let Around { user, wall, may_use, may_stop, target, address, start, .. } = &around;
         let running = report.up().is_some();
         let starts = under_way(*start, report).is_some();
         let state = state(report.state(), starts);
@@ -120,7 +121,7 @@ impl SpaceView {
             .filter(|session| session.user_id != user.id)
             .map(|session| session.user.as_str())
             .collect();
-        let why = tell::why(report, *start);
+        let why = tell::why(report, *start, wall);
         Self {
             name: space.name().to_string(),
             domain: space.domain.to_string(),
@@ -142,10 +143,10 @@ impl SpaceView {
                 again: report.state() == SpaceState::Failed || why.lead.starts_with("It did not start"),
             },
             price: report.price.map(|price| format!("{price}/h")),
-            holds: holds(now, around.longest_hold),
+            holds: holds(wall, around.longest_hold),
             held: report.up().and_then(|up| up.hold.as_ref()).map(|hold| Held {
                 by: hold.by.clone(),
-                until: When::at(hold.until, now),
+                until: When::at(hold.until, wall),
                 reason: hold.reason.clone(),
                 mine: hold.by == user.name.as_str(),
                 said: why.mark.is_some_and(|(_, word)| word == "Held"),
@@ -234,12 +235,12 @@ fn editors(target: &str, address: &Address) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn holds(now: OffsetDateTime, longest: Duration) -> Vec<HoldChoice> {
+fn holds(wall: &WallClock, longest: Duration) -> Vec<HoldChoice> {
     let hours = HOLDS.into_iter().filter(|hours| Duration::from_secs(hours * 3600) <= longest);
     hours
         .map(|hours| {
             let word = if hours == 1 { "hour" } else { "hours" };
-            let until = When::at(now + Duration::from_secs(hours * 3600), now).text;
+            let until = When::at(wall.now() + Duration::from_secs(hours * 3600), wall).text;
             HoldChoice {
                 value: format!("{hours}h"),
                 text: format!("{hours} {word}, until {until}"),
@@ -250,26 +251,16 @@ fn holds(now: OffsetDateTime, longest: Duration) -> Vec<HoldChoice> {
 }
 
 fn strip(report: &Report, around: &Around<'_>) -> Strip {
-    let now = report.now;
-    let frame = Frame { span: shown_time(now), height: HEIGHT };
+    let frame = Frame { span: shown_time(report.now), wall: &around.wall, height: HEIGHT };
     let due = report.up().and_then(due);
-    let stops = around
-        .stops
-        .iter()
-        .filter_map(|stop| frame.mark(stop.ended_at, format!("Stopped {}", clock(stop.ended_at))));
+    let stops = around.stops.iter().filter_map(|stop| frame.mark(stop.ended_at, "Stopped"));
     Strip {
         label: format!("The last 22 hours: {}", sum(&around.bands)),
         bars: frame.bars(&around.bands),
         sessions: Vec::new(),
         stops: stops.collect(),
-        plan: due.and_then(|at| frame.mark(at, format!("Planned stop {}", clock(at)))),
-        now: frame.now(now),
-        grid: frame.grid(six_hours(frame.span)),
+        plan: due.and_then(|at| frame.mark(at, "Planned stop")),
+        now: frame.now(),
+        grid: frame.grid(),
     }
-}
-
-/// Midnight, six, noon and eighteen o'clock of UTC within a time.
-pub(super) fn six_hours(span: Span) -> impl Iterator<Item = OffsetDateTime> {
-    let midnight = span.from.to_offset(time::UtcOffset::UTC).replace_time(time::Time::MIDNIGHT);
-    (0..12).map(move |index| midnight + time::Duration::hours(6 * index))
 }

@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::show::{clock, length};
+use super::show::{WallClock, length};
 use crate::domain::bands::Band;
 use crate::domain::cost::SpellKind;
 use crate::domain::span::Span;
@@ -61,14 +61,15 @@ pub(super) struct Strip {
     pub(super) grid: Vec<String>,
 }
 
-/// The time that a strip shows, and how high its bands are, in px.
+/// The time that a strip shows, by whose clock, and how high its bands are, in px.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     pub(super) span: Span,
+    pub(super) wall: &'a WallClock,
     pub(super) height: f64,
 }
 
-impl Frame {
+impl Frame<'_> {
     /// Where a moment is, in per cent.
     fn at(&self, at: OffsetDateTime) -> f64 {
         let whole = (self.span.until - self.span.from).as_seconds_f64().max(1.0);
@@ -99,7 +100,7 @@ impl Frame {
             width: percent(end - x),
             y: px(y),
             height: px(height),
-            title: format!("{word} {} to {}", clock(from), clock(until)),
+            title: format!("{word} {} to {}", self.wall.clock(from), self.wall.clock(until)),
         }
     }
 
@@ -117,19 +118,21 @@ impl Frame {
         }
     }
 
-    /// A line across, if it falls into the time.
-    pub(super) fn mark(&self, at: OffsetDateTime, title: String) -> Option<Mark> {
-        self.holds(at).then(|| Mark { x: percent(self.at(at)), title })
+    /// A line across, if it falls into the time: what it is, and when.
+    pub(super) fn mark(&self, at: OffsetDateTime, what: &str) -> Option<Mark> {
+        self.holds(at)
+            .then(|| Mark { x: percent(self.at(at)), title: format!("{what} {}", self.wall.clock(at)) })
     }
 
     /// Where now is, if it falls into the time.
-    pub(super) fn now(&self, now: OffsetDateTime) -> Option<String> {
+    pub(super) fn now(&self) -> Option<String> {
+        let now = self.wall.now();
         self.holds(now).then(|| percent(self.at(now)))
     }
 
-    /// Where these moments are.
-    pub(super) fn grid(&self, hours: impl Iterator<Item = OffsetDateTime>) -> Vec<String> {
-        hours.filter(|at| self.holds(*at)).map(|at| percent(self.at(at))).collect()
+    /// Where each six hours of the clock are.
+    pub(super) fn grid(&self) -> Vec<String> {
+        self.wall.zone().six_hours(self.span).map(|at| percent(self.at(at))).collect()
     }
 }
 
@@ -158,15 +161,20 @@ fn px(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
+    use time::macros::{date, datetime};
 
     use super::*;
+
+    fn wall(zone: &str, now: OffsetDateTime) -> WallClock {
+        WallClock::new(zone.parse().unwrap(), now)
+    }
 
     #[test]
     fn a_strip_is_in_per_cent_of_its_time_and_kinds_have_heights() {
         let from = datetime!(2026-11-24 00:00 UTC);
         let hour = |hour: i64| from + time::Duration::hours(hour);
-        let frame = Frame { span: Span { from, until: hour(24) }, height: 16.0 };
+        let wall = wall("UTC", hour(3));
+        let frame = Frame { span: Span { from, until: hour(24) }, wall: &wall, height: 16.0 };
         let bands = [(6, 12, SpellKind::Active), (12, 18, SpellKind::Idle), (18, 21, SpellKind::Unknown)]
             .map(|(from, until, kind)| Band { span: Span { from: hour(from), until: hour(until) }, kind });
         let bars = frame.bars(&bands);
@@ -179,7 +187,33 @@ mod tests {
         assert_eq!(bars.first().map(|bar| bar.title.as_str()), Some("Active 06:00 to 12:00"));
         assert_eq!(sum(&bands), "active 6 h, idle 6 h, unknown 3 h");
         assert_eq!(sum(&[]), "did not run");
-        assert_eq!(frame.mark(hour(25), String::new()), None);
-        assert_eq!(frame.now(hour(3)).as_deref(), Some("12.500%"));
+        assert_eq!(frame.mark(hour(25), "Stopped"), None);
+        assert_eq!(frame.now().as_deref(), Some("12.500%"));
+        assert_eq!(frame.grid(), ["0.000%", "25.000%", "50.000%", "75.000%"]);
+    }
+
+    #[test]
+    fn a_day_of_23_or_25_hours_fills_its_strip() {
+        // From the third hour of the clocks to the end of the day: what is skipped, or comes twice, lies before it.
+        for (day, hours, begin, grid) in [
+            (date!(2026 - 03 - 29), 23, "8.696%", ["0.000%", "21.739%", "47.826%", "73.913%"]),
+            (date!(2026 - 10 - 25), 25, "16.000%", ["0.000%", "28.000%", "52.000%", "76.000%"]),
+            (date!(2026 - 10 - 26), 24, "12.500%", ["0.000%", "25.000%", "50.000%", "75.000%"]),
+        ] {
+            let berlin = wall("Europe/Berlin", datetime!(2026-11-27 12:00 UTC));
+            let day = berlin.zone().days(day, day)[0];
+            let span = Span { from: day.begins_at, until: day.ends_at };
+            assert_eq!((span.until - span.from).whole_hours(), hours);
+            let frame = Frame { span, wall: &berlin, height: 16.0 };
+            let three = Span { from: span.until - time::Duration::hours(21), until: span.until };
+            let [bar] = &frame.bars(&[Band { span: three, kind: SpellKind::Active }])[..] else { panic!() };
+            assert_eq!((bar.x.as_str(), bar.title.as_str()), (begin, "Active 03:00 to 00:00"));
+            let end = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
+            assert!((end(&bar.x) + end(&bar.width) - 100.0).abs() < 0.01, "{bar:?}");
+            assert_eq!(frame.grid(), grid);
+            let noon = frame.mark(span.until - time::Duration::hours(12), "Stopped").unwrap();
+            assert_eq!((noon.x.as_str(), noon.title.as_str()), (grid[2], "Stopped 12:00"));
+            assert_eq!(frame.now(), None, "it is another day");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::show::When;
+use super::show::{WallClock, When};
 use crate::domain::idle::{Because, Doubt, Mode, Seen, Sign, Trigger, Verdict};
 use crate::domain::space::SpaceState;
 use crate::domain::span::rough;
@@ -28,14 +28,14 @@ pub(super) struct Why {
 }
 
 /// The same for a space's page and its line among others.
-pub(super) fn why(report: &Report, start: Option<&PageStart>) -> Why {
+pub(super) fn why(report: &Report, start: Option<&PageStart>, wall: &WallClock) -> Why {
     if let Some(up) = report.up() {
-        return Why { then: stops(up, report.now), warm: due(up).is_some(), ..verdict(up, report.now) };
+        return Why { then: stops(up, wall), warm: due(up).is_some(), ..verdict(up, wall) };
     }
     let failed = start.and_then(|start| failure(start, report));
     match (report.state(), failed) {
-        (SpaceState::Starting | SpaceState::Running, _) => starting(under_way(start, report), report.now),
-        (_, None) if under_way(start, report).is_some() => starting(under_way(start, report), report.now),
+        (SpaceState::Starting | SpaceState::Running, _) => starting(under_way(start, report), wall),
+        (_, None) if under_way(start, report).is_some() => starting(under_way(start, report), wall),
         (SpaceState::Stopping, _) => Why {
             bold: "It is stopping.".to_owned(),
             then: "Usually gone within a minute; until then it costs money.".to_owned(),
@@ -43,7 +43,7 @@ pub(super) fn why(report: &Report, start: Option<&PageStart>) -> Why {
         },
         (SpaceState::Updating, _) => Why { bold: "AWS is changing it.".to_owned(), ..Why::default() },
         (_, Some((at, problem))) => Why {
-            lead: format!("It did not start at {}: ", At(at, report.now)),
+            lead: format!("It did not start at {}: ", At(at, wall)),
             bold: problem,
             then: "Try again later, or on another instance.".to_owned(),
             ..Why::default()
@@ -53,9 +53,7 @@ pub(super) fn why(report: &Report, start: Option<&PageStart>) -> Why {
             then: "AWS says why in its console; a new start says it here.".to_owned(),
             ..Why::default()
         },
-        (SpaceState::Stopped, None) => {
-            report.ended().map_or_else(never_ran, |ended| stopped(ended, report.now))
-        }
+        (SpaceState::Stopped, None) => report.ended().map_or_else(never_ran, |ended| stopped(ended, wall)),
     }
 }
 
@@ -76,15 +74,15 @@ pub(super) fn due(up: &Up) -> Option<OffsetDateTime> {
     would_stop_at(up).filter(|_| up.rule.policy.mode == Mode::Stop)
 }
 
-fn verdict(up: &Up, now: OffsetDateTime) -> Why {
+fn verdict(up: &Up, wall: &WallClock) -> Why {
     let (mark, lead, bold, tail) = match &up.verdict {
         Some(Verdict::Active { because: Because::Seen(seen) }) => {
-            (("active", "Active"), "Up because ", at_work(seen), format!(", seen {}.", At(seen.at, now)))
+            (("active", "Active"), "Up because ", at_work(seen), format!(", seen {}.", At(seen.at, wall)))
         }
         Some(Verdict::Active { because: Because::Held(hold) }) => {
             let reason =
                 if hold.reason.is_empty() { String::new() } else { format!(": “{}”", hold.reason) };
-            let until = format!(" until {}{reason}.", At(hold.until, now));
+            let until = format!(" until {}{reason}.", At(hold.until, wall));
             (("active", "Held"), "Up because ", format!("{} holds it", hold.by), until)
         }
         Some(Verdict::Idle { since, over_longest_run, .. }) => {
@@ -93,13 +91,13 @@ fn verdict(up: &Up, now: OffsetDateTime) -> Why {
             } else {
                 "nobody and nothing has been at work"
             };
-            (("idle", "Idle"), "", bold.to_owned(), format!(" since {}.", At(*since, now)))
+            (("idle", "Idle"), "", bold.to_owned(), format!(" since {}.", At(*since, wall)))
         }
         Some(Verdict::Unknown { because: Doubt::NotWatched { since: Some(since) } }) => (
             ("unknown", "Unknown"),
             "",
             "nobody has looked".to_owned(),
-            format!(" since {}.", At(*since, now)),
+            format!(" since {}.", At(*since, wall)),
         ),
         Some(Verdict::Unknown { because }) => {
             (("unknown", "Unknown"), "", because.to_string(), ".".to_owned())
@@ -143,21 +141,21 @@ fn at_work(seen: &Seen) -> String {
 }
 
 /// When it stops, or why it does not.
-fn stops(up: &Up, now: OffsetDateTime) -> String {
-    let policy = &up.rule.policy;
+fn stops(up: &Up, wall: &WallClock) -> String {
+    let (policy, now) = (&up.rule.policy, wall.now());
     let after = |at: OffsetDateTime| policy.due(at).map(|due| due + policy.grace);
     match (policy.mode, &up.verdict, would_stop_at(up)) {
         (Mode::Never, ..) => "Its policy stops nothing.".to_owned(),
         (Mode::DryRun, _, Some(at)) => {
-            format!("Its policy is a dry run: it would stop it at {}.", At(at, now))
+            format!("Its policy is a dry run: it would stop it at {}.", At(at, wall))
         }
         (Mode::DryRun, ..) => "Its policy is a dry run: nothing is stopped.".to_owned(),
         (Mode::Stop, _, Some(at)) if at > now => {
-            format!("Stops {}, in {}, unless someone uses it.", At(at, now), rough(at - now))
+            format!("Stops {}, in {}, unless someone uses it.", At(at, wall), rough(at - now))
         }
         (Mode::Stop, _, Some(_)) => "Stops now, unless someone uses it.".to_owned(),
         (Mode::Stop, Some(Verdict::Active { because: Because::Seen(seen) }), None) => match after(seen.at) {
-            Some(at) => format!("Stops {} if nothing happens.", At(at, now)),
+            Some(at) => format!("Stops {} if nothing happens.", At(at, wall)),
             None => "Not stopped in the hours of its policy.".to_owned(),
         },
         (Mode::Stop, Some(Verdict::Active { .. }), None) => "Not stopped while it is held.".to_owned(),
@@ -170,11 +168,11 @@ fn stops(up: &Up, now: OffsetDateTime) -> String {
     }
 }
 
-fn starting(start: Option<&PageStart>, now: OffsetDateTime) -> Why {
+fn starting(start: Option<&PageStart>, wall: &WallClock) -> Why {
     let then = "Usually ready within 2 min. A waiting ssh goes on by itself.".to_owned();
     match start {
         Some(start) => Why {
-            lead: format!("{} asked for it at {}. ", start.by, At(start.at, now)),
+            lead: format!("{} asked for it at {}. ", start.by, At(start.at, wall)),
             bold: format!("{}.", first_upper(true, start.step.clone())),
             then,
             ..Why::default()
@@ -183,12 +181,12 @@ fn starting(start: Option<&PageStart>, now: OffsetDateTime) -> Why {
     }
 }
 
-fn stopped(ended: &Ended, now: OffsetDateTime) -> Why {
-    let at = At(stopped_at(ended), now);
+fn stopped(ended: &Ended, wall: &WallClock) -> Why {
+    let at = At(stopped_at(ended), wall);
     match ended.stop.as_ref().map(|stop| &stop.trigger) {
         Some(Trigger::Idle { since, .. }) => Why {
             lead: format!("Spaceport stopped it at {at}: "),
-            bold: format!("idle since {}", At(*since, now)),
+            bold: format!("idle since {}", At(*since, wall)),
             tail: ".".to_owned(),
             then: "An editor that reconnects by itself does not start it again. You do.".to_owned(),
             ..Why::default()
@@ -203,9 +201,9 @@ fn never_ran() -> Why {
 }
 
 /// A moment in the middle of a sentence.
-struct At(OffsetDateTime, OffsetDateTime);
+struct At<'a>(OffsetDateTime, &'a WallClock);
 
-impl std::fmt::Display for At {
+impl std::fmt::Display for At<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&When::at(self.0, self.1).text)
     }

@@ -6,17 +6,22 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, header};
 use secrecy::{ExposeSecret as _, SecretString};
+use time::OffsetDateTime;
 
 use super::doors::Peer;
 use super::pages::Problem;
+use super::show::{WallClock, zone_called};
 use super::site::Site;
+use crate::domain::day::Zone;
 use crate::domain::user::Role;
 use crate::identity::{SignedInUser, Visitor};
 
 /// The longest description of a browser that is kept.
 const USER_AGENT: usize = 200;
+/// The cookie in which `templates/spaceport.js` says the zone of whoever reads, by its name in IANA's list.
+const ZONE_COOKIE: &str = "spaceport-zone";
 
 /// A browser, whoever sits before it.
 pub(super) struct Browser {
@@ -28,6 +33,17 @@ pub(super) struct Browser {
 pub(super) struct Person {
     pub(super) who: SignedInUser,
     pub(super) visitor: Visitor,
+    /// Whose times they read.
+    pub(super) zone: Zone,
+    /// Whether what they asked for can be asked for again, and nothing is done twice.
+    pub(super) only_reads: bool,
+}
+
+impl Person {
+    /// The clock on their wall, at a time that a page takes for now.
+    pub(super) fn wall(&self, now: OffsetDateTime) -> WallClock {
+        WallClock::new(self.zone.clone(), now)
+    }
 }
 
 /// Somebody who may look at what everybody does. Others find no such page.
@@ -51,6 +67,12 @@ impl Cookies {
         let mut found = self.0.iter().filter(|(found, _)| found == name);
         let (_, value) = found.next()?;
         found.next().is_none().then(|| SecretString::from(value.clone()))
+    }
+
+    /// The zone of whoever reads; UTC where the browser does not say one that there is.
+    fn zone(&self) -> Zone {
+        let name = self.get(ZONE_COOKIE);
+        name.and_then(|name| zone_called(name.expose_secret())).unwrap_or(Zone::UTC)
     }
 }
 
@@ -99,7 +121,8 @@ impl FromRequestParts<Arc<Site>> for Person {
             return Err(Problem::Suspended);
         }
         site.turn(who.user.id).map_err(Problem::TooManyPages)?;
-        Ok(Self { who, visitor: browser.visitor })
+        let only_reads = parts.method == Method::GET;
+        Ok(Self { who, visitor: browser.visitor, zone: browser.cookies.zone(), only_reads })
     }
 }
 
@@ -173,5 +196,33 @@ mod tests {
         let cookies = Cookies::of(&headers);
         assert_eq!(cookies.get("b").unwrap().expose_secret(), "2");
         assert!(cookies.get("a").is_none() && cookies.get("c").is_none());
+    }
+
+    #[test]
+    fn a_zone_is_one_of_the_list_or_utc() {
+        let zone = |line: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::from_bytes(line).unwrap());
+            Cookies::of(&headers).zone().to_string()
+        };
+        assert_eq!(zone(b"spaceport=x; spaceport-zone=Europe/Berlin"), "Europe/Berlin");
+        assert_eq!(zone(b"spaceport-zone=america/argentina/buenos_aires"), "America/Argentina/Buenos_Aires");
+        assert_eq!(zone(b"spaceport=x"), "UTC");
+        let long = format!("spaceport-zone={}", "Europe/".repeat(500));
+        let hostile: [&[u8]; 10] = [
+            b"spaceport-zone=",
+            b"spaceport-zone",
+            b"spaceport-zone=../../etc/passwd",
+            b"spaceport-zone=<script>alert(1)</script>",
+            b"spaceport-zone=Europe%2FBerlin",
+            b"spaceport-zone=\"Europe/Berlin\"",
+            b"spaceport-zone=UTC+1",
+            b"spaceport-zone=Europe/Berl\xefn",
+            b"spaceport-zone=Europe/Berlin; spaceport-zone=Asia/Tokyo",
+            long.as_bytes(),
+        ];
+        for line in hostile {
+            assert_eq!(zone(line), "UTC", "{}", String::from_utf8_lossy(line));
+        }
     }
 }

@@ -138,7 +138,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Entry>>, Problem> {
     let limit = paging.items()?;
     let before = paging.after::<Micros, Uuid>()?.map(|(Micros(at), id)| (at, id));
-    let wanted = wanted.asked()?.wanted(&site).await?;
+    let wanted = wanted.asked()?.wanted(&site, &site.ledger.costs.terms.zone).await?;
     let more = u16::try_from(limit + 1).unwrap_or(u16::MAX);
     let found = site.store.audit_page(&wanted, before, more).await?;
     let Page { items, next } = page(found, limit, |row| (Micros(row.at), row.id));
@@ -173,7 +173,7 @@ pub(super) async fn jsonl(
 }
 
 async fn taken(site: &Site, caller: &Caller, asked: &Asked, form: Format) -> Result<Response, Problem> {
-    let wanted = asked.wanted(site).await?;
+    let wanted = asked.wanted(site, &site.ledger.costs.terms.zone).await?;
     let said = asked.filters().into_iter().filter(|(_, value)| !value.is_empty());
     let filters: serde_json::Map<String, Value> =
         said.map(|(name, value)| (name.to_owned(), json!(value))).collect();

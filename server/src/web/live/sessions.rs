@@ -14,12 +14,14 @@ use uuid::Uuid;
 
 use super::feed::{Latest, Source};
 use super::{News, Reader, stream_to, too_many};
+use crate::domain::day::Zone;
 use crate::domain::ids::SessionId;
 use crate::domain::user::Role;
 use crate::store::sessions::live::{LiveFilter, LiveSnapshot};
 use crate::store::{Store, StoreError};
 use crate::web::pages::sessions::rows::{Cells, Row, filter_of, sentence};
 use crate::web::query::{micros, of_micros};
+use crate::web::show::WallClock;
 use crate::web::site::Site;
 use crate::web::visit::Onlooker;
 
@@ -66,6 +68,8 @@ pub(in crate::web) struct Asked {
 struct Shown {
     filter: LiveFilter,
     may_end: bool,
+    /// The reader's.
+    zone: Zone,
     read_at: OffsetDateTime,
     /// Sessions that begin after this are put on the page; nothing where none is.
     new_after: Option<OffsetDateTime>,
@@ -108,9 +112,10 @@ pub(in crate::web) async fn stream(
     Query(asked): Query<Asked>,
 ) -> Response {
     let may_end = person.who.user.role >= Role::Admin;
+    let zone = person.zone.clone();
     let Some(reader) = Reader::new(&site, person, Role::Auditor) else { return too_many() };
     let latest = site.live.sessions.watch();
-    stream_to(reader, SessionsNews { latest, shown: Shown::new(&asked, may_end) })
+    stream_to(reader, SessionsNews { latest, shown: Shown::new(&asked, may_end, zone) })
 }
 
 impl News for SessionsNews {
@@ -130,13 +135,14 @@ impl News for SessionsNews {
 }
 
 impl Shown {
-    fn new(asked: &Asked, may_end: bool) -> Self {
+    fn new(asked: &Asked, may_end: bool, zone: Zone) -> Self {
         let ids = asked.ids.split(',').filter_map(|id| id.parse().ok()).take(MOST_ROWS);
         let read_at = of_micros(asked.read).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let oldest = asked.oldest.and_then(of_micros).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Self {
             filter: filter_of(&asked.q, &asked.mode, &asked.idle),
             may_end,
+            zone,
             read_at,
             new_after: asked.new.map(|_| oldest),
             rows: HashMap::new(),
@@ -197,6 +203,7 @@ impl Shown {
         let Some(after) = self.new_after else { return };
         // A browser that comes back has the time of its page, which may be long ago: all since then are looked through.
         let after = after.max(self.read_at - LATE);
+        let wall = WallClock::new(self.zone.clone(), seen.now);
         let mut new = HashSet::new();
         for id in &seen.newest {
             let Some(watched) = seen.sessions.get(id) else { continue };
@@ -207,7 +214,7 @@ impl Shown {
                 continue;
             }
             new.insert(*id);
-            told.rows.extend(Row::of(watched, seen.now).render(self.may_end));
+            told.rows.extend(Row::of(watched, &wall).render(self.may_end));
         }
         told.rows.reverse();
         for id in new {

@@ -9,13 +9,12 @@ use axum::extract::{Form, Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
 
-use super::{Bar, Problem, page_of, shown};
+use super::{Bar, Problem, page_of};
 use crate::domain::approval::{ApprovalId, ApprovalState};
 use crate::domain::span;
 use crate::identity::{Answered, ApproveError, Question};
+use crate::web::show::{WallClock, minute};
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -144,13 +143,14 @@ async fn page(
 
 fn form(site: &Site, person: &Person, question: Question, problem: Option<String>) -> ApprovePage {
     let now = question.seen_at;
+    let wall = person.wall(now);
     let (choices, usual) = site.identity.approval_choices();
     // From elsewhere the shortest time is proposed.
     let proposed = choices.first().copied().filter(|_| question.elsewhere).unwrap_or(usual);
     let longest = choices.last().copied();
     let choices = choices.into_iter().map(|lasting| Choice {
         value: lasting.as_secs(),
-        text: choice(lasting, now, longest == Some(lasting)),
+        text: choice(lasting, &wall, longest == Some(lasting)),
         chosen: lasting == proposed,
     });
     ApprovePage {
@@ -173,7 +173,7 @@ fn form(site: &Site, person: &Person, question: Question, problem: Option<String
 }
 
 fn end(person: &Person, question: &Question, problem: Option<String>) -> EndPage {
-    let until = question.trusted_until.map(shown).unwrap_or_default();
+    let until = question.trusted_until.map(|until| minute(until, &person.zone)).unwrap_or_default();
     let (title, text) = match (question.state, &question.key) {
         (ApprovalState::Approved, _) => (
             "Approved. Press Enter in your terminal",
@@ -215,8 +215,8 @@ fn end(person: &Person, question: &Question, problem: Option<String>) -> EndPage
     }
 }
 
-/// `8 hours, until 22:32 UTC`; `7 days, until Tue 1 Dec`; `14 days, the longest allowed`.
-fn choice(lasting: Duration, now: OffsetDateTime, longest: bool) -> String {
+/// `8 hours, until 22:32`; `7 days, until Tue 1 Dec`; `14 days, the longest allowed`.
+fn choice(lasting: Duration, wall: &WallClock, longest: bool) -> String {
     let hours = lasting.as_secs() / 3600;
     let span = match (lasting.as_secs(), hours) {
         (seconds, 0) => counted(seconds / 60, "minute"),
@@ -226,13 +226,8 @@ fn choice(lasting: Duration, now: OffsetDateTime, longest: bool) -> String {
     if longest {
         return format!("{span}, the longest allowed");
     }
-    let end = (now + lasting).to_offset(UtcOffset::UTC);
-    let end = if hours < 24 {
-        end.format(format_description!("[hour]:[minute] UTC"))
-    } else {
-        end.format(format_description!("[weekday repr:short] [day padding:none] [month repr:short]"))
-    };
-    format!("{span}, until {}", end.unwrap_or_default())
+    let end = wall.now() + lasting;
+    format!("{span}, until {}", if hours < 24 { wall.clock(end) } else { wall.day(end) })
 }
 
 fn counted(n: u64, one: &str) -> String {
@@ -258,13 +253,19 @@ mod tests {
 
     #[test]
     fn times_are_told_with_their_end() {
-        let now = datetime!(2026-11-26 14:32 UTC);
+        let wall = |zone: &str| WallClock::new(zone.parse().unwrap(), datetime!(2026-11-26 14:32 UTC));
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        assert_eq!(choice(hours(8), now, false), "8 hours, until 22:32 UTC");
-        assert_eq!(choice(hours(24), now, false), "1 day, until Fri 27 Nov");
-        assert_eq!(choice(hours(36), now, false), "36 hours, until Sat 28 Nov");
-        assert_eq!(choice(hours(24 * 14), now, true), "14 days, the longest allowed");
-        assert_eq!(choice(Duration::from_secs(90), now, false), "1 minute, until 14:33 UTC");
+        let utc = wall("UTC");
+        assert_eq!(choice(hours(8), &utc, false), "8 hours, until 22:32");
+        assert_eq!(choice(hours(24), &utc, false), "1 day, until Fri 27 Nov");
+        assert_eq!(choice(hours(36), &utc, false), "36 hours, until Sat 28 Nov");
+        assert_eq!(choice(hours(24 * 14), &utc, true), "14 days, the longest allowed");
+        assert_eq!(choice(Duration::from_secs(90), &utc, false), "1 minute, until 14:33");
+        assert_eq!(choice(hours(8), &wall("Asia/Kolkata"), false), "8 hours, until 04:02");
+        assert_eq!(choice(hours(36), &wall("Asia/Tokyo"), false), "36 hours, until Sat 28 Nov");
+        // The clocks of New York go back that night.
+        let autumn = WallClock::new("America/New_York".parse().unwrap(), datetime!(2026-10-31 12:00 UTC));
+        assert_eq!(choice(hours(23), &autumn, false), "23 hours, until 06:00");
     }
 
     #[test]

@@ -16,12 +16,12 @@ pub(in crate::web) use export::{csv, jsonl, rows};
 
 use self::words::{KINDS, because, did};
 use super::{Bar, Problem, page_of};
-use crate::domain::day::written_day;
+use crate::domain::day::{Zone, written_day};
 use crate::store::StoreError;
 use crate::store::audit::search::{AuditRow, Sealed};
 use crate::store::chain::export::Wanted;
 use crate::web::amounts::thousands;
-use crate::web::show::When;
+use crate::web::show::{WallClock, When, zone_called};
 use crate::web::site::Site;
 use crate::web::visit::Onlooker;
 
@@ -41,6 +41,8 @@ pub(in crate::web) struct Asked {
     pub(in crate::web) answer: String,
     pub(in crate::web) from: String,
     pub(in crate::web) to: String,
+    /// Of an export: whose days `from` and `to` are, if not those of costs. Those of the page are its reader's.
+    pub(in crate::web) zone: String,
     pub(in crate::web) before: String,
 }
 
@@ -80,8 +82,9 @@ struct AuditPage {
     /// The filters, to put behind an address.
     filters: String,
     filtered: bool,
+    /// What an export has behind its address.
+    export: String,
     older: Option<String>,
-    zone: String,
 }
 
 /// Kinds that belong together.
@@ -104,7 +107,7 @@ struct Row {
 
 impl Asked {
     /// The filters as they stand, each that says something.
-    pub(in crate::web) fn filters(&self) -> [(&'static str, &str); 7] {
+    pub(in crate::web) fn filters(&self) -> [(&'static str, &str); 8] {
         [
             ("who", self.who.trim()),
             ("space", self.space.trim()),
@@ -113,6 +116,7 @@ impl Asked {
             ("answer", self.answer.trim()),
             ("from", self.from.trim()),
             ("to", self.to.trim()),
+            ("zone", self.zone.trim()),
         ]
     }
 
@@ -126,8 +130,25 @@ impl Asked {
         pairs.collect::<Vec<_>>().join("&")
     }
 
-    /// What is to be looked for.
-    pub(in crate::web) async fn wanted(&self, site: &Site) -> Result<Wanted, NoFilter> {
+    /// The same for a file of the same rows, whoever takes it: where a day is named, it says whose day.
+    fn export(&self, zone: &Zone) -> String {
+        let days = !self.from.trim().is_empty() || !self.to.trim().is_empty();
+        let zone = if days { zone.to_string() } else { String::new() };
+        Self { zone, ..self.clone() }.query()
+    }
+
+    /// Whose days an export has.
+    fn zone(&self, site: &Site) -> Result<Zone, NoFilter> {
+        match self.zone.trim() {
+            "" => Ok(site.ledger.costs.terms.zone.clone()),
+            name => {
+                zone_called(name).ok_or(NoFilter::Malformed("zone is a time zone such as Europe/Berlin."))
+            }
+        }
+    }
+
+    /// What is to be looked for, with days of this zone.
+    pub(in crate::web) async fn wanted(&self, site: &Site, zone: &Zone) -> Result<Wanted, NoFilter> {
         if self.filters().iter().any(|(_, value)| value.chars().count() > LONGEST) {
             return Err(NoFilter::Malformed("A filter has at most 200 characters."));
         }
@@ -138,7 +159,6 @@ impl Asked {
                 .map(Some)
                 .ok_or(NoFilter::Malformed("from and to are days such as 2026-11-27.")),
         };
-        let zone = &site.ledger.costs.terms.zone;
         let spaces = match text(&self.space) {
             Some(space) => Some(site.store.spaces_called(&space).await?),
             None => None,
@@ -170,7 +190,8 @@ pub(in crate::web) async fn list(
     Onlooker(person): Onlooker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let wanted = asked.wanted(&site).await?;
+    let asked = Asked { zone: String::new(), ..asked };
+    let wanted = asked.wanted(&site, &person.zone).await?;
     let before = match asked.before.as_str() {
         "" => None,
         text => Some(place(text).ok_or(Problem::Form)?),
@@ -184,19 +205,19 @@ pub(in crate::web) async fn list(
         let place = format!("before={}_{}", row.at.unix_timestamp_nanos() / 1_000, row.id);
         if filters.is_empty() { place } else { format!("{filters}&{place}") }
     });
-    let now = site.clock.now();
+    let wall = person.wall(site.clock.now());
     let sealed = site.store.audit_sealed().await?;
     Ok(page_of(&AuditPage {
         bar: Some(Bar::of(&person, "/audit")),
-        chain: chain(&sealed, now),
+        chain: chain(&sealed, &wall),
         kinds: KINDS.into_iter().map(|(name, prefix, kinds)| Kinds { name, prefix, kinds }).collect(),
         answers: [("", "Any"), ("allowed", "Allowed"), ("denied", "Denied")],
-        rows: rows.into_iter().map(|row| shown(row, now)).collect(),
+        rows: rows.into_iter().map(|row| shown(row, &wall)).collect(),
         filtered: !filters.is_empty(),
+        export: asked.export(&person.zone),
         filters,
         older,
         asked,
-        zone: site.ledger.costs.terms.zone.to_string(),
     }))
 }
 
@@ -207,11 +228,11 @@ fn place(text: &str) -> Option<(OffsetDateTime, Uuid)> {
     Some((OffsetDateTime::from_unix_timestamp_nanos(at).ok()?, id.parse().ok()?))
 }
 
-fn shown(row: AuditRow, now: OffsetDateTime) -> Row {
+fn shown(row: AuditRow, wall: &WallClock) -> Row {
     Row {
-        at: When::second(row.at, now),
+        at: When::second(row.at, wall),
         did: did(&row.kind),
-        because: because(&row.kind, &row.detail),
+        because: because(&row.kind, &row.detail, wall.zone()),
         who: row.actor_name,
         space: row.space,
         session: row.session.map(|session| (session.to_string(), session.short())),
@@ -220,14 +241,14 @@ fn shown(row: AuditRow, now: OffsetDateTime) -> Row {
 }
 
 /// How far the log is sealed, in a sentence.
-pub(super) fn chain(sealed: &Sealed, now: OffsetDateTime) -> String {
+pub(super) fn chain(sealed: &Sealed, wall: &WallClock) -> String {
     let rows =
         |count: String, one: bool| if one { "1 row waits".to_owned() } else { format!("{count} rows wait") };
     let waiting = match (sealed.waiting, sealed.waits_since) {
         (0, _) => "no row waits for its seal".to_owned(),
         (count, since) => {
             let least = if sealed.more_wait() { "at least " } else { "" };
-            let since = since.map(|since| format!(", the oldest since {}", When::at(since, now).text));
+            let since = since.map(|since| format!(", the oldest since {}", When::at(since, wall).text));
             let rows = rows(format!("{least}{}", thousands(&count.to_string())), count == 1);
             format!("{rows} for a seal{}", since.unwrap_or_default())
         }
@@ -236,7 +257,7 @@ pub(super) fn chain(sealed: &Sealed, now: OffsetDateTime) -> String {
         Some((seq, at)) => format!(
             "Sealed up to number {} at {}; {waiting}.",
             thousands(&seq.to_string()),
-            When::at(at, now).text
+            When::at(at, wall).text
         ),
         None => format!("Nothing is sealed yet; {waiting}."),
     }
@@ -253,6 +274,10 @@ mod tests {
         let asked = Asked { who: " a&b=c ".to_owned(), kind: "key.".to_owned(), ..Asked::default() };
         assert_eq!(asked.query(), "who=a%26b%3Dc&kind=key.");
         assert_eq!(Asked::default().query(), "");
+        let zone: Zone = "Etc/GMT+1".parse().unwrap();
+        assert_eq!(asked.export(&zone), asked.query(), "it names no day");
+        let day = Asked { to: "2026-11-27".to_owned(), ..asked };
+        assert_eq!(day.export(&zone), format!("{}&zone=Etc%2FGMT%2B1", day.query()));
     }
 
     #[test]
@@ -268,14 +293,17 @@ mod tests {
 
     #[test]
     fn the_chain_is_told_in_a_sentence() {
-        let now = datetime!(2026-11-27 14:32 UTC);
+        let wall = |zone: &str| WallClock::new(zone.parse().unwrap(), datetime!(2026-11-27 14:32 UTC));
+        let (utc, tokyo) = (wall("UTC"), wall("Asia/Tokyo"));
         let head = Some((1_234, datetime!(2026-11-27 14:31 UTC)));
-        let says = |head, waiting, waits_since| chain(&Sealed { head, waiting, waits_since }, now);
+        let says = |head, waiting, waits_since| chain(&Sealed { head, waiting, waits_since }, &utc);
         assert_eq!(says(head, 0, None), "Sealed up to number 1,234 at 14:31; no row waits for its seal.");
         assert_eq!(
             says(head, 1, Some(datetime!(2026-11-27 14:00 UTC))),
             "Sealed up to number 1,234 at 14:31; 1 row waits for a seal, the oldest since 14:00."
         );
+        let sealed = Sealed { head, waiting: 0, waits_since: None };
+        assert_eq!(chain(&sealed, &tokyo), "Sealed up to number 1,234 at 23:31; no row waits for its seal.");
         assert_eq!(says(None, 10_000, None), "Nothing is sealed yet; at least 10,000 rows wait for a seal.");
     }
 }

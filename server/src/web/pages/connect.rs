@@ -57,13 +57,13 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, person: Person) 
     let names: Vec<String> = spaces.iter().map(|space| shortest(space, &spaces)).collect();
     let example = names.first().map_or(EXAMPLE, String::as_str);
     let shown = if names.is_empty() { vec![EXAMPLE.to_owned()] } else { names.clone() };
-    let now = site.clock.now();
+    let wall = person.wall(site.clock.now());
     let newest = site.store.newest_session(user.id).await?;
     let first = newest.map(|session| First {
         path: format!("/spaces/{}/{}", session.domain, session.space),
         space: session.space,
         client: client::name(&session.client_version),
-        at: When::at(session.started_at, now),
+        at: When::at(session.started_at, &wall),
     });
     Ok(page_of(&ConnectPage {
         bar: Some(Bar::of(&person, "/connect")),

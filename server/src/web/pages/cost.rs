@@ -23,7 +23,7 @@ use crate::store::cost::Whose;
 use crate::web::amounts::{about, dollars, hours, known, percent};
 use crate::web::chart::{Chart, Day, Rect, parts, share};
 use crate::web::site::Site;
-use crate::web::visit::Onlooker;
+use crate::web::visit::{Onlooker, Person};
 
 /// How lines are gathered, each with the words of its link.
 const WAYS: [(By, &str); 3] = [(By::User, "By user"), (By::Space, "By space"), (By::Team, "By team")];
@@ -44,6 +44,8 @@ struct CostPage {
     by: By,
     ways: Vec<Way>,
     zone: String,
+    /// The same, if it is another than that of times.
+    costs_of: Option<String>,
     nothing: bool,
     figures: Figures,
     chart: Chart,
@@ -138,7 +140,7 @@ pub(in crate::web) async fn show(
 ) -> Result<Response, Problem> {
     let counted = asked.counted(&site).await?;
     let costs = &site.ledger.costs;
-    Ok(page_of(&page(&counted, &costs.terms, &costs.budgets, Bar::of(&person, "/cost"))))
+    Ok(page_of(&page(&counted, &costs.terms, &costs.budgets, &person)))
 }
 
 /// The same lines for machines, as `spaceport cost --csv` has them.
@@ -154,19 +156,20 @@ pub(in crate::web) async fn export(
     Ok((kind, csv::file(by, &lines, &total)).into_response())
 }
 
-fn page(counted: &Counted, terms: &CostTerms, budgets: &[Budget], bar: Bar) -> CostPage {
+fn page(counted: &Counted, terms: &CostTerms, budgets: &[Budget], person: &Person) -> CostPage {
     let Counted { month, by, total, .. } = counted;
     let (days, _) = grouped(&counted.rows, &counted.spaces, &counted.payers, By::Day);
     let words = month.first().format(format_description!("[month repr:long] [year]")).unwrap_or_default();
     let ways = WAYS.map(|(way, text)| Way { by: way, text, here: way == *by });
     let line = |line: &Line| line_row(&line.label, &line.cost, total);
     CostPage {
-        bar: Some(bar),
+        bar: Some(Bar::of(person, "/cost")),
         month: month.to_string(),
         summary: summary(counted, terms),
         by: *by,
         ways: ways.into(),
         zone: terms.zone.to_string(),
+        costs_of: person.wall(counted.now).other(&terms.zone),
         nothing: total.total() == Money::ZERO && !total.at_least(),
         figures: figures(total),
         chart: chart(counted, &days, &words),

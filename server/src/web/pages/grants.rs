@@ -8,15 +8,15 @@ use axum::extract::{Form, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use time::format_description::well_known::Rfc3339;
 
 use super::users::sentence;
-use super::{Bar, Problem, page_of, shown};
+use super::{Bar, Problem, page_of};
 use crate::domain::grant::Term;
 use crate::domain::ids::GrantId;
 use crate::identity::Entry;
 use crate::identity::grants::{Asked, GrantError};
 use crate::store::grants::RunningGrant;
+use crate::web::show::{WallClock, When};
 use crate::web::site::Site;
 use crate::web::visit::{Admin, Person};
 
@@ -55,8 +55,7 @@ struct Row {
     id: GrantId,
     person: String,
     space: String,
-    until: String,
-    until_shown: String,
+    until: When,
     reason: String,
     by: String,
 }
@@ -69,11 +68,12 @@ async fn page(
 ) -> Result<Response, Problem> {
     let grants = site.identity.running_grants().await?;
     let spaces = site.identity.grantable().await?;
+    let wall = person.wall(site.clock.now());
     Ok(page_of(&GrantsPage {
         bar: Some(Bar::of(person, "/grants")),
         done,
         problem,
-        grants: grants.into_iter().map(row).collect(),
+        grants: grants.into_iter().map(|grant| row(grant, &wall)).collect(),
         people: site.identity.directory().entries().iter().map(Entry::written).collect(),
         spaces,
         longest: Term::of(site.identity.longest_grant()).to_string(),
@@ -131,13 +131,12 @@ pub(in crate::web) async fn end(
     }
 }
 
-fn row(grant: RunningGrant) -> Row {
+fn row(grant: RunningGrant, wall: &WallClock) -> Row {
     Row {
         id: grant.id,
         person: format!("{}/{}", grant.provider, grant.name),
         space: format!("{}.{}", grant.space, grant.domain),
-        until: grant.until.format(&Rfc3339).unwrap_or_default(),
-        until_shown: shown(grant.until),
+        until: When::at(grant.until, wall),
         reason: grant.reason,
         by: grant.approved_by,
     }

@@ -17,7 +17,7 @@ use crate::store::audit::search::Sealed;
 use crate::store::state::{DomainState, JobState, PriceState, ReplicaState};
 use crate::web::amounts::thousands;
 use crate::web::ledger::Ledger;
-use crate::web::show::When;
+use crate::web::show::{WallClock, When};
 use crate::web::site::Site;
 use crate::web::visit::Onlooker;
 
@@ -112,6 +112,7 @@ pub(in crate::web) async fn show(
 ) -> Result<Response, Problem> {
     let (ledger, found) = (&site.ledger, Found::read(&site).await?);
     let problems = problems(&found, ledger);
+    let wall = person.wall(found.now);
     let (up, dropped) = (ledger.recorder.is_up(), ledger.recorder.dropped());
     Ok(page_of(&HealthPage {
         bar: Some(Bar::of(&person, "/health")),
@@ -124,11 +125,11 @@ pub(in crate::web) async fn show(
         },
         dropped: thousands(&dropped.to_string()),
         catalogue: if site.gateway.catalogue_read() { "read" } else { "not read yet" },
-        sealed: super::audit::chain(&found.sealed, found.now),
-        replicas: found.replicas.iter().map(|one| replica_row(one, ledger.replica, found.now)).collect(),
-        domains: domain_rows(&found, ledger),
-        jobs: found.jobs.iter().map(|job| job_row(job, found.now)).collect(),
-        prices: found.prices.iter().map(|price| price_row(price, found.now)).collect(),
+        sealed: super::audit::chain(&found.sealed, &wall),
+        replicas: found.replicas.iter().map(|one| replica_row(one, ledger.replica, &wall)).collect(),
+        domains: domain_rows(&found, ledger, &wall),
+        jobs: found.jobs.iter().map(|job| job_row(job, &wall)).collect(),
+        prices: found.prices.iter().map(|price| price_row(price, &wall)).collect(),
         providers: ledger.providers.iter().map(|(name, alias)| (name.clone(), alias.to_string())).collect(),
     }))
 }
@@ -204,7 +205,7 @@ pub(in crate::web) const fn replica_words(state: &ReplicaState) -> (&'static str
     }
 }
 
-fn replica_row(state: &ReplicaState, own: ReplicaId, now: OffsetDateTime) -> ReplicaRow {
+fn replica_row(state: &ReplicaState, own: ReplicaId, wall: &WallClock) -> ReplicaRow {
     let (word, class) = replica_words(state);
     ReplicaRow {
         host: state.host.clone(),
@@ -213,14 +214,14 @@ fn replica_row(state: &ReplicaState, own: ReplicaId, now: OffsetDateTime) -> Rep
         state: word,
         class,
         version: state.version.clone().unwrap_or_else(|| "unknown".to_owned()),
-        since: When::at(state.started_at, now),
+        since: When::at(state.started_at, wall),
         renewed: format!("{} ago, good for {} s", seconds(state.age_s), state.lease_s),
         sessions: state.sessions,
     }
 }
 
 /// The configured domains; those that are no longer are not watched.
-fn domain_rows(found: &Found, ledger: &Ledger) -> Vec<DomainRow> {
+fn domain_rows(found: &Found, ledger: &Ledger, wall: &WallClock) -> Vec<DomainRow> {
     let row = |alias: &str| {
         let state = found.domains.iter().find(|state| state.alias == alias);
         let age = state.and_then(|state| state.age_s);
@@ -228,7 +229,7 @@ fn domain_rows(found: &Found, ledger: &Ledger) -> Vec<DomainRow> {
             alias: alias.to_owned(),
             listed: age.map_or_else(|| "unknown".to_owned(), |age| format!("{} ago", seconds(age))),
             late: age.is_none_or(|age| is_late(age, ledger)),
-            since: state.and_then(|state| state.watched_since).map(|since| When::at(since, found.now)),
+            since: state.and_then(|state| state.watched_since).map(|since| When::at(since, wall)),
             gaps: state.map_or_else(|| "unknown".to_owned(), |state| state.gaps.to_string()),
             spaces: state.map_or(0, |state| state.spaces),
             running: state.map_or(0, |state| state.running),
@@ -237,23 +238,23 @@ fn domain_rows(found: &Found, ledger: &Ledger) -> Vec<DomainRow> {
     ledger.domains.iter().map(|alias| row(alias.as_str())).collect()
 }
 
-fn job_row(job: &JobState, now: OffsetDateTime) -> JobRow {
+fn job_row(job: &JobState, wall: &WallClock) -> JobRow {
     let host = job.host.as_deref().unwrap_or("unknown");
     JobRow {
         name: job.name.clone(),
         holder: if job.over { "nobody".to_owned() } else { format!("{host}, {}", job.replica.short()) },
-        until: (!job.over).then(|| When::at(job.until, now)),
+        until: (!job.over).then(|| When::at(job.until, wall)),
     }
 }
 
-fn price_row(price: &PriceState, now: OffsetDateTime) -> PriceRow {
+fn price_row(price: &PriceState, wall: &WallClock) -> PriceRow {
     let count = |count: Option<i32>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
     let unreadable = price.malformed.filter(|count| *count > 0);
     PriceRow {
         region: price.region.clone(),
-        read: price.read_at.map(|at| When::at(at, now)),
+        read: price.read_at.map(|at| When::at(at, wall)),
         prices: count(price.prices),
-        due: When::at(price.due_at, now),
+        due: When::at(price.due_at, wall),
         problem: match (&price.problem, unreadable) {
             (Some(problem), _) => problem.clone(),
             (None, Some(count)) => format!("{count} of its rows cannot be read"),

@@ -10,8 +10,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{Bar, Problem, page_of, shown};
+use super::{Bar, Problem, page_of};
 use crate::identity::{AddKeyError, PastedKeyError};
+use crate::web::show::minute;
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -63,10 +64,10 @@ pub(super) async fn page(
         id: key.id.to_string(),
         name: key.name,
         fingerprint: key.fingerprint,
-        added: shown(key.added_at),
+        added: minute(key.added_at, &person.zone),
         until: key.expires_at.map_or_else(
             || format!("until you remove it; added from {}", key.added_from),
-            |until| format!("approved until {}, asked from {}", shown(until), key.added_from),
+            |until| format!("approved until {}, asked from {}", minute(until, &person.zone), key.added_from),
         ),
     });
     let bar = Some(Bar::of(person, "/keys"));

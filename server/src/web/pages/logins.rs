@@ -7,7 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
-use super::{Bar, Problem, page_of, shown};
+use super::{Bar, Problem, page_of};
+use crate::web::show::minute;
 use crate::web::site::Site;
 use crate::web::visit::{Person, set_cookie};
 
@@ -70,8 +71,8 @@ pub(in crate::web) async fn list(State(site): State<Arc<Site>>, person: Person) 
         browser: browser(&login.user_agent),
         user_agent: login.user_agent,
         address: login.address,
-        began: shown(login.began_at),
-        seen: shown(login.seen_at),
+        began: minute(login.began_at, &person.zone),
+        seen: minute(login.seen_at, &person.zone),
     });
     Ok(page_of(&LoginsPage { bar: Some(Bar::of(&person, "/logins")), logins: logins.collect() }))
 }

@@ -66,9 +66,10 @@ pub(in crate::web) async fn show(
     let covered = covered(&idle.policies, &runs, &users);
     let rules: Vec<RuleRow> = idle.policies.all().map(|rule| rule_row(rule, &covered)).collect();
     let holds = site.store.running_holds(now).await?;
+    let wall = person.wall(now);
     let hold = |hold: RunningHold| HoldRow {
-        until: When::at(hold.until, now),
-        since: When::at(hold.made_at, now),
+        until: When::at(hold.until, &wall),
+        since: When::at(hold.made_at, &wall),
         space: hold.space,
         by: hold.by,
         reason: hold.reason,

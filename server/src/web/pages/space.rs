@@ -9,7 +9,6 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use time::OffsetDateTime;
 
 pub(in crate::web) use self::acts::{hold, start, stop};
 use self::week::{DayRow, Week};
@@ -24,7 +23,7 @@ use crate::gateway::Report;
 use crate::store::spaces::{LifeStop, PastSession};
 use crate::web::find::{At, Found, find};
 use crate::web::live::spaces::{Of, address};
-use crate::web::show::{When, length};
+use crate::web::show::{WallClock, When, length};
 use crate::web::site::Site;
 use crate::web::space_view::SpaceView;
 use crate::web::strip::Bar as Band;
@@ -54,7 +53,8 @@ struct SpacePage {
     month: Month,
     sessions: Vec<SessionRow>,
     stops: Vec<StopRow>,
-    zone: String,
+    /// The zone of days and months of costs, if it is another than that of times.
+    costs_of: Option<String>,
     fresh_s: u32,
     live: String,
 }
@@ -118,70 +118,70 @@ async fn page(
     let Found { space, may_use, .. } = found;
     let live = address(site, &person.who.user, Of::Space(space.id)).await?;
     let report = site.gateway.report(space).await.map_err(Problem::ask)?;
-    let now = report.now;
-    let mut past = Past::read(site, &[space.id], now).await?;
+    let wall = person.wall(report.now);
+    let mut past = Past::read(site, &[space.id], report.now).await?;
     let own = site.gateway.spaces(&person.who.user);
     let view = SpaceView::of(&report, past.around(site, person, &own, &report, *may_use));
-    let week = Week::read(site, &report).await?;
-    let total: Cost = week.costs.iter().copied().sum();
+    let week = Week::read(site, &report, &wall).await?;
+    let days = week.rows(&report, &wall);
+    let total: Cost = week.costs.iter().flatten().copied().sum();
     let sessions =
-        week.sessions.iter().take(RECENT).map(|session| session_row(session, person, now)).collect();
+        week.sessions.iter().take(RECENT).map(|session| session_row(session, person, &wall)).collect();
     Ok(page_of(&SpacePage {
         bar: Some(Bar::of(person, "/spaces")),
         done,
         problem,
-        looked_at: report.up().and_then(|up| up.looked_at).map(|at| When::at(at, now)),
+        looked_at: report.up().and_then(|up| up.looked_at).map(|at| When::at(at, &wall)),
         policy: report.up().map(|up| up.rule.scope.to_string()),
-        days: week.rows(&report),
-        days_up: hours(total.time_us.total()),
+        days_up: hours(days.iter().map(|day| day.up_for).sum()),
+        days,
         days_cost: total.shown(),
-        evidence: evidence(&report),
+        evidence: evidence(&report, &wall),
         month: month(&report.month),
         sessions,
-        stops: week.stops.iter().take(RECENT).map(|stop| stop_row(stop, now)).collect(),
-        zone: site.gateway.cost_zone().to_string(),
+        stops: week.stops.iter().take(RECENT).map(|stop| stop_row(stop, &wall)).collect(),
+        costs_of: wall.other(site.gateway.cost_zone()),
         fresh_s: if view.moves() { 3 } else { 20 },
         live,
         view,
     }))
 }
 
-fn evidence(report: &Report) -> Vec<Ground> {
-    let now = report.now;
+fn evidence(report: &Report, wall: &WallClock) -> Vec<Ground> {
     let grounds = report.grounds().iter();
     grounds
         .map(|ground| Ground {
-            at: When::second(ground.at, now),
+            at: When::second(ground.at, wall),
             word: ground.word,
             what: ground.what.clone(),
         })
         .collect()
 }
 
-fn session_row(session: &PastSession, person: &Person, now: OffsetDateTime) -> SessionRow {
+fn session_row(session: &PastSession, person: &Person, wall: &WallClock) -> SessionRow {
     let user = &person.who.user;
     let seen = user.role >= Role::Auditor || session.user_id == user.id;
     SessionRow {
         path: seen.then(|| format!("/sessions/{}", session.id)),
-        began: When::at(session.started_at, now),
+        began: When::at(session.started_at, wall),
         user: session.user.clone(),
         client: client::name(&session.client_version),
-        lasted: length(session.ended_at.unwrap_or(now) - session.started_at),
+        lasted: length(session.ended_at.unwrap_or(wall.now()) - session.started_at),
         ended: session.ended_at.map(|_| session.end_reason.clone().unwrap_or_default()),
     }
 }
 
-fn stop_row(stop: &LifeStop, now: OffsetDateTime) -> StopRow {
+fn stop_row(stop: &LifeStop, wall: &WallClock) -> StopRow {
     let why = match &stop.trigger {
         Some(Trigger::Idle { since, over_longest_run }) => {
             let why = if *over_longest_run { ", its longest run was over" } else { "" };
-            let (since, warned) = (When::at(*since, now).text, When::at(stop.begun_at, now).text);
+            let (since, warned) = (When::at(*since, wall).text, When::at(stop.begun_at, wall).text);
             format!("Idle since {since}{why}, warned {warned}, no answer")
         }
         Some(Trigger::Person { by }) => format!("Stopped by {by}"),
         None => "Stopped by Spaceport".to_owned(),
     };
-    StopRow { at: When::at(stop.ended_at, now), why }
+    StopRow { at: When::at(stop.ended_at, wall), why }
 }
 
 fn month(cost: &Cost) -> Month {
@@ -207,12 +207,17 @@ fn month(cost: &Cost) -> Month {
     }
     Month {
         total: cost.shown(),
-        hours: hours(cost.time_us.total()),
+        hours: hours(time::Duration::microseconds(cost.time_us.total())),
         kinds: kinds
             .into_iter()
             .map(|(class, word, kind)| {
                 let (time_us, spent, unpriced) = of(kind);
-                Kind { class, word, hours: hours(time_us), cost: shown(spent, unpriced > 0) }
+                Kind {
+                    class,
+                    word,
+                    hours: hours(time::Duration::microseconds(time_us)),
+                    cost: shown(spent, unpriced > 0),
+                }
             })
             .collect(),
         storage: if cost.storage_unpriced_us > 0 && cost.storage == Money::ZERO {
@@ -226,6 +231,6 @@ fn month(cost: &Cost) -> Month {
     }
 }
 
-fn hours(time_us: i64) -> String {
-    if time_us == 0 { "–".to_owned() } else { length(time::Duration::microseconds(time_us)) }
+fn hours(time: time::Duration) -> String {
+    if time.is_zero() { "–".to_owned() } else { length(time) }
 }

@@ -25,9 +25,9 @@ use crate::store::starts::PageStart;
 use crate::web::find::may_stop;
 use crate::web::live::spaces::{Of, address};
 use crate::web::query;
-use crate::web::show::clock;
+use crate::web::show::WallClock;
 use crate::web::site::Site;
-use crate::web::space_view::{Around, SpaceView, shown_time, six_hours};
+use crate::web::space_view::{Around, SpaceView, shown_time};
 use crate::web::tell::due;
 use crate::web::visit::Person;
 
@@ -70,7 +70,8 @@ struct SpacesPage {
     counts: (usize, usize),
     pages: Pages,
     axis: Vec<(String, String)>,
-    zone: String,
+    /// The zone of days and months of costs, if it is another than that of times.
+    costs_of: Option<String>,
     fresh_s: u32,
     live: String,
 }
@@ -140,6 +141,7 @@ pub(in crate::web) async fn list(
     let mut reports = site.gateway.reports(spaces).await.map_err(Problem::ask)?;
     reports.sort_by_key(|report| !is_up(report));
     let now = site.clock.now();
+    let wall = person.wall(now);
     let pages = Pages::of(reports.len(), &asked);
     let here = || reports.iter().skip((pages.here - 1) * PAGE).take(PAGE);
     let ids: Vec<SpaceId> = here().map(|report| report.space.id).collect();
@@ -163,14 +165,14 @@ pub(in crate::web) async fn list(
         summary: summary(&reports),
         done: done(asked.done.as_deref()),
         problem: None,
-        soon: soon(&reports, now).filter(|_| !everybody),
+        soon: soon(&reports, &wall).filter(|_| !everybody),
         money: money.map(|(month, today)| figures(&month, &today)),
         up: up.into_iter().map(|(_, view)| view).collect(),
         down: down.into_iter().map(|(_, view)| view).collect(),
         counts: (all_up, reports.len() - all_up),
         pages,
-        axis: axis(now),
-        zone: site.gateway.cost_zone().to_string(),
+        axis: axis(&wall),
+        costs_of: wall.other(site.gateway.cost_zone()),
         fresh_s: if moving { MOVING } else { STILL },
         live,
     }))
@@ -239,6 +241,7 @@ impl Past {
         let bands = self.bands(space.id);
         Around {
             user: &person.who.user,
+            wall: person.wall(report.now),
             may_use,
             may_stop: may_stop(&person.who.user, may_use),
             target: shortest(space, own),
@@ -276,14 +279,15 @@ fn summary(reports: &[Report]) -> String {
     }
 }
 
-fn soon(reports: &[Report], now: OffsetDateTime) -> Option<Soon> {
+fn soon(reports: &[Report], wall: &WallClock) -> Option<Soon> {
+    let now = wall.now();
     let stops = reports.iter().filter_map(|report| Some((report.up().and_then(due)?, report)));
     let (at, report) = stops.min_by_key(|(at, _)| *at).filter(|(at, _)| *at - now < SOON)?;
     let space = &report.space;
     Some(Soon {
         name: space.name().to_string(),
         path: format!("/spaces/{}/{}", space.domain, space.name()),
-        at: clock(at),
+        at: wall.clock(at),
         left: rough(at - now),
     })
 }
@@ -301,15 +305,15 @@ fn figures(month: &Cost, today: &Cost) -> Figures {
 }
 
 /// The clock over the strips: a tick each six hours, and now.
-fn axis(now: OffsetDateTime) -> Vec<(String, String)> {
-    let span = shown_time(now);
+fn axis(wall: &WallClock) -> Vec<(String, String)> {
+    let span = shown_time(wall.now());
     let whole = (span.until - span.from).as_seconds_f64();
     let place = |at: OffsetDateTime| (at - span.from).as_seconds_f64() / whole * 100.0;
-    let here = place(now);
-    let ticks = six_hours(span).filter(|at| (span.from..span.until).contains(at));
+    let here = place(wall.now());
+    let ticks = wall.zone().six_hours(span);
     let mut axis: Vec<(String, String)> = ticks
         .filter(|at| (place(*at) - here).abs() > 6.0 && place(*at) > 3.0)
-        .map(|at| (format!("{:.3}%", place(at)), clock(at).chars().take(2).collect()))
+        .map(|at| (format!("{:.3}%", place(at)), wall.clock(at).chars().take(2).collect()))
         .collect();
     axis.push((format!("{here:.3}%"), "now".to_owned()));
     axis

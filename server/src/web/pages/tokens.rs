@@ -10,10 +10,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::ExposeSecret as _;
 
-use super::{Bar, Problem, page_of, shown};
+use super::{Bar, Problem, page_of};
+use crate::domain::day::Zone;
 use crate::domain::grant::Term;
 use crate::domain::scope::Scope;
 use crate::identity::{MakeTokenError, MyToken, WantedToken};
+use crate::web::show::minute;
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -95,7 +97,7 @@ async fn page(
     };
     Ok(page_of(&TokensPage {
         bar: Some(Bar::of(person, "/tokens")),
-        tokens: tokens.into_iter().map(row).collect(),
+        tokens: tokens.into_iter().map(|token| row(token, &person.zone)).collect(),
         problem,
         made,
         scopes: Scope::of(user.role).map(choice).collect(),
@@ -148,16 +150,16 @@ pub(in crate::web) async fn revoke(
     if revoked { Ok(Redirect::to("/tokens")) } else { Err(Problem::NotFound) }
 }
 
-fn row(token: MyToken) -> Row {
+fn row(token: MyToken, zone: &Zone) -> Row {
     let scopes: Vec<&str> = token.scopes.into_iter().map(Scope::as_str).collect();
     Row {
         id: token.id.to_string(),
         name: token.name,
         scopes: scopes.join(", "),
-        made: shown(token.made_at),
-        until: shown(token.expires_at),
+        made: minute(token.made_at, zone),
+        until: minute(token.expires_at, zone),
         used: token
             .used
-            .map_or_else(|| "never".to_owned(), |(at, from)| format!("{} from {from}", shown(at))),
+            .map_or_else(|| "never".to_owned(), |(at, from)| format!("{} from {from}", minute(at, zone))),
     }
 }

@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{Bar, Problem, page_of, role_word, shown};
+use super::{Bar, Problem, page_of, role_word};
 use crate::domain::grant::Reason;
 use crate::domain::ids::UserId;
 use crate::domain::user::Standing;
 use crate::identity::Entry;
+use crate::web::show::minute;
 use crate::web::site::Site;
-use crate::web::visit::Admin;
+use crate::web::visit::{Admin, Person};
 
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct Done {
@@ -68,8 +69,7 @@ fn page(site: &Site, person: &Admin, done: Option<String>, problem: Option<Strin
     let out = entries.iter().filter(|entry| entry.user.suspended).count();
     let people = if entries.len() == 1 { "person is" } else { "people are" };
     let summary = format!("{} {people} known here, {out} suspended.", entries.len());
-    let you = person.who.user.id;
-    let people = entries.iter().map(|entry| row(entry, site.identity.stands(&entry.user), you)).collect();
+    let people = entries.iter().map(|entry| row(entry, site.identity.stands(&entry.user), person)).collect();
     page_of(&UsersPage { bar: Some(Bar::of(person, "/users")), summary, done, problem, people })
 }
 
@@ -135,8 +135,8 @@ pub(in crate::web) fn sentence(words: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
-fn row(entry: &Entry, stands: bool, you: UserId) -> Row {
-    let user = &entry.user;
+fn row(entry: &Entry, stands: bool, reader: &Person) -> Row {
+    let (user, shown) = (&entry.user, |at| minute(at, &reader.zone));
     let groups: Vec<&str> = user.groups.iter().map(|group| group.as_str()).collect();
     Row {
         id: user.id,
@@ -156,6 +156,6 @@ fn row(entry: &Entry, stands: bool, you: UserId) -> Row {
             None if user.suspended => Kept::OutByFile,
             None => Kept::In,
         },
-        is_you: user.id == you,
+        is_you: user.id == reader.who.user.id,
     }
 }

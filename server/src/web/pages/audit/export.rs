@@ -54,7 +54,7 @@ pub(in crate::web) async fn jsonl(
 }
 
 async fn export(site: &Site, person: &Person, asked: &Asked, form: Format) -> Result<Response, Problem> {
-    let wanted = asked.wanted(site).await?;
+    let wanted = asked.wanted(site, &asked.zone(site)?).await?;
     // Before the first row leaves: an export that is not on record does not happen.
     note(site, person, asked, form).await?;
     Ok(rows(site, wanted, form))

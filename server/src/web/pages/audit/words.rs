@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::macros::format_description;
+
+use crate::domain::day::Zone;
+use crate::web::show::minute;
 
 /// A group of kinds: its name, what the kinds in it begin with, and each kind with its words.
 type Group = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
@@ -120,7 +122,7 @@ const SENTENCES: [&str; 4] = ["because", "reason", "why", "error"];
 const LEFT_OUT: [&str; 3] = ["run", "connection", "login"];
 
 /// Why, as far as a row says it: its reason, and then whatever else it has.
-pub(super) fn because(kind: &str, detail: &Value) -> String {
+pub(super) fn because(kind: &str, detail: &Value, zone: &Zone) -> String {
     let Value::Object(fields) = detail else { return said(detail) };
     let mut parts = Vec::new();
     for name in SENTENCES {
@@ -135,7 +137,7 @@ pub(super) fn because(kind: &str, detail: &Value) -> String {
         if SENTENCES.contains(&name.as_str()) || LEFT_OUT.contains(&name.as_str()) || value.is_null() {
             continue;
         }
-        let text = if name == "until" { until(value) } else { said(value) };
+        let text = if name == "until" { until(value, zone) } else { said(value) };
         if !text.is_empty() {
             parts.push(format!("{}: {text}", name.replace('_', " ")));
         }
@@ -144,10 +146,9 @@ pub(super) fn because(kind: &str, detail: &Value) -> String {
 }
 
 /// A time that a row has as seconds since 1970, or as it is.
-fn until(value: &Value) -> String {
+fn until(value: &Value, zone: &Zone) -> String {
     let at = value.as_i64().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let format = format_description!("[day padding:none] [month repr:short] [year], [hour]:[minute] UTC");
-    at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| said(value))
+    at.map_or_else(|| said(value), |at| minute(at, zone))
 }
 
 /// A value in one line.
@@ -179,10 +180,16 @@ mod tests {
 
     #[test]
     fn a_reason_comes_first_and_the_rest_is_told_with_its_name() {
+        let because = |kind: &str, detail: &Value| because(kind, detail, &Zone::UTC);
         let decided = json!({ "action": "connect", "because": "owner" });
         assert_eq!(because("access.allowed", &decided), "owner; action: connect");
         let held = json!({ "until": 1_795_000_000, "reason": "it must finish" });
         assert_eq!(because("space.held", &held), "“it must finish”; until: 18 Nov 2026, 11:06 UTC");
+        let tokyo = "Asia/Tokyo".parse().unwrap();
+        assert_eq!(
+            super::because("space.held", &held, &tokyo),
+            "“it must finish”; until: 18 Nov 2026, 20:06 UTC+9"
+        );
         let ended = json!({ "code": "client_left", "reason": "the client left" });
         assert_eq!(because("session.ended", &ended), "the client left; code: client_left");
         let stopped = json!({ "run": "x", "trigger": { "idle": {} }, "policy": "the default" });

@@ -19,6 +19,7 @@ use super::rows::{counted, space_path};
 use crate::domain::bytes::shown as amount;
 use crate::domain::client;
 use crate::domain::csv::record;
+use crate::domain::day::Zone;
 use crate::domain::ending::{END_KINDS, EndKind, briefly};
 use crate::domain::ids::SessionId;
 use crate::domain::plain;
@@ -28,7 +29,7 @@ use crate::web::export::{Format, file, noted};
 use crate::web::pages::{Bar, Problem, page_of};
 use crate::web::query::{address, cursor, micros, of_micros, read_cursor};
 use crate::web::rows::PastSession;
-use crate::web::show::When;
+use crate::web::show::{WallClock, When, zone_called};
 use crate::web::site::Site;
 use crate::web::visit::{Onlooker, Person};
 
@@ -47,6 +48,8 @@ pub(in crate::web) struct Wanted {
     end: String,
     person: String,
     after: String,
+    /// Of an export: whose days `from` and `to` are, if not UTC's. Those of the page are its reader's.
+    zone: String,
 }
 
 #[derive(Template)]
@@ -83,7 +86,7 @@ pub(in crate::web) async fn list(
     Onlooker(person): Onlooker,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let search = site.store.history_search(wanted.filter()).await?;
+    let search = site.store.history_search(wanted.filter(&person.zone)).await?;
     let after = wanted.after();
     let mut sessions = site.store.history(&search, after, ROWS + 1).await?;
     let count = site.store.history_count(&search).await?;
@@ -93,14 +96,14 @@ pub(in crate::web) async fn list(
     let next = next.map(|last| cursor(&micros(last.started_at).to_string(), &last.id.to_string()));
     let whose =
         wanted.person.parse().ok().and_then(|id| site.identity.user(id)).map(|user| user.name.to_string());
-    let now = site.clock.now();
+    let wall = person.wall(site.clock.now());
     Ok(page_of(&HistoryPage {
         bar: Some(Bar::of(&person, "/sessions")),
         summary: summary(count, &wanted, whose.as_deref()),
         kinds: END_KINDS,
-        rows: sessions.into_iter().map(|session| row(session, now)).collect(),
-        csv: wanted.address("/sessions/history.csv", ""),
-        jsonl: wanted.address("/sessions/history.jsonl", ""),
+        rows: sessions.into_iter().map(|session| row(session, &wall)).collect(),
+        csv: wanted.file("/sessions/history.csv", &person.zone),
+        jsonl: wanted.file("/sessions/history.jsonl", &person.zone),
         next: next.map(|next| wanted.address("/sessions/history", &next)),
         first: after.map(|_| wanted.address("/sessions/history", "")),
         wanted,
@@ -114,8 +117,9 @@ pub(in crate::web) async fn csv(
     Query(wanted): Query<Wanted>,
     Query(filters): Query<Filters>,
 ) -> Result<Response, Problem> {
+    let filter = wanted.filter(&wanted.zone()?);
     noted(&site, &person.who.user, "sessions.exported", said(&person, filters, "csv")).await?;
-    Ok(export(&site, wanted.filter(), Format::Csv).await?)
+    Ok(export(&site, filter, Format::Csv).await?)
 }
 
 /// All of them as a JSON object a line.
@@ -125,8 +129,9 @@ pub(in crate::web) async fn jsonl(
     Query(wanted): Query<Wanted>,
     Query(filters): Query<Filters>,
 ) -> Result<Response, Problem> {
+    let filter = wanted.filter(&wanted.zone()?);
     noted(&site, &person.who.user, "sessions.exported", said(&person, filters, "jsonl")).await?;
-    Ok(export(&site, wanted.filter(), Format::JsonLines).await?)
+    Ok(export(&site, filter, Format::JsonLines).await?)
 }
 
 /// What was asked for, for the audit log.
@@ -219,15 +224,20 @@ fn rfc3339(at: OffsetDateTime) -> String {
 }
 
 impl Wanted {
-    fn filter(&self) -> HistoryFilter {
+    fn filter(&self, zone: &Zone) -> HistoryFilter {
         let until = day(&self.to).and_then(Date::next_day);
         HistoryFilter {
             words: self.q.clone(),
-            from: day(&self.from).map(|day| day.midnight().assume_utc()),
-            until: until.map(|day| day.midnight().assume_utc()),
+            from: day(&self.from).map(|day| zone.start(day)),
+            until: until.map(|day| zone.start(day)),
             end: END_KINDS.iter().find(|kind| kind.code == self.end).map(|kind| kind.code.to_owned()),
             person: self.person.parse().ok(),
         }
+    }
+
+    /// Whose days an export has.
+    fn zone(&self) -> Result<Zone, Problem> {
+        if self.zone.is_empty() { Ok(Zone::UTC) } else { zone_called(&self.zone).ok_or(Problem::Form) }
     }
 
     fn after(&self) -> Option<HistoryAfter> {
@@ -236,15 +246,17 @@ impl Wanted {
     }
 
     fn address(&self, path: &str, after: &str) -> String {
-        let fields = [
-            ("q", &*self.q),
-            ("from", &self.from),
-            ("to", &self.to),
-            ("end", &self.end),
-            ("person", &self.person),
-            ("after", after),
-        ];
-        address(path, &fields)
+        address(path, &[&self.fields()[..], &[("after", after)]].concat())
+    }
+
+    /// The address of a file of the same rows, whoever takes it: where a day is named, it says whose day.
+    fn file(&self, path: &str, zone: &Zone) -> String {
+        let zone = if self.from.is_empty() && self.to.is_empty() { "" } else { zone.name() };
+        address(path, &[&self.fields()[..], &[("zone", zone)]].concat())
+    }
+
+    fn fields(&self) -> [(&str, &str); 5] {
+        [("q", &self.q), ("from", &self.from), ("to", &self.to), ("end", &self.end), ("person", &self.person)]
     }
 }
 
@@ -274,11 +286,11 @@ fn summary(count: u64, wanted: &Wanted, whose: Option<&str>) -> String {
     format!("{many}{whose}{when}, without those that are live.")
 }
 
-fn row(session: EndedSession, now: OffsetDateTime) -> Row {
+fn row(session: EndedSession, wall: &WallClock) -> Row {
     Row {
         id: session.id,
         short: session.id.short(),
-        began: When::at(session.started_at, now),
+        began: When::at(session.started_at, wall),
         user: session.user,
         space_path: space_path(&session.domain, &session.space),
         space: format!("{}.{}", session.space, session.domain),

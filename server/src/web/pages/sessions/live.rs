@@ -75,6 +75,7 @@ pub(in crate::web) async fn list(
     let filter = filter_of(&wanted.q, &wanted.mode, &wanted.idle);
     let after = after_of(&wanted.after);
     let page = site.store.live_page(&filter, order, after.as_ref(), ROWS).await?;
+    let wall = person.wall(page.now);
     let here = |sort: &str, after: &str| {
         let fields = [
             ("q", &*wanted.q),
@@ -91,7 +92,7 @@ pub(in crate::web) async fn list(
         bar: Some(Bar::of(&person, "/sessions")),
         summary: sentence(page.count),
         live: page.count.sessions,
-        rows: page.sessions.iter().map(|watched| Row::of(watched, page.now)).collect(),
+        rows: page.sessions.iter().map(|watched| Row::of(watched, &wall)).collect(),
         sorts: sorts(order, |sort| here(sort, "")),
         may_end: person.who.user.role >= Role::Admin,
         done: short.map(|id| format!("Session {id} is ending. Its terminal says who ended it, and why.")),

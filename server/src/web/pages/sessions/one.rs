@@ -18,7 +18,7 @@ use crate::domain::user::Role;
 use crate::domain::{bytes, client};
 use crate::store::sessions::one::{RecordedChannel, RecordedDecision, RecordedSession, RecordedStream};
 use crate::web::pages::{Bar, Problem, page_of};
-use crate::web::show::When;
+use crate::web::show::{WallClock, When};
 use crate::web::site::Site;
 use crate::web::visit::Person;
 
@@ -101,10 +101,10 @@ pub(in crate::web) async fn show(
 }
 
 fn page(person: &Person, session: RecordedSession, onlooker: bool) -> SessionPage {
-    let now = session.now;
-    let began = When::at(session.started_at, now);
+    let wall = person.wall(session.now);
+    let began = When::at(session.started_at, &wall);
     let client = client::name(&session.client_version);
-    let until = session.end.as_ref().map_or(now, |(at, _, _)| *at);
+    let until = session.end.as_ref().map_or(session.now, |(at, _, _)| *at);
     let state = if session.end.is_some() { "ended" } else { "live" };
     let time = lasted(until - session.started_at);
     let is_jump = session.mode == Mode::Jump.as_str();
@@ -120,8 +120,8 @@ fn page(person: &Person, session: RecordedSession, onlooker: bool) -> SessionPag
         user: session.user,
         space_path: space_path(&session.domain, &session.space),
         space: format!("{}.{}", session.space, session.domain),
-        began: When::exactly(session.started_at),
-        ended: session.end.as_ref().map(|(at, _, _)| When::exactly(*at)),
+        began: When::exactly(session.started_at, &wall),
+        ended: session.end.as_ref().map(|(at, _, _)| When::exactly(*at, &wall)),
         mode: session.mode,
         address: session.client_address,
         client,
@@ -131,22 +131,22 @@ fn page(person: &Person, session: RecordedSession, onlooker: bool) -> SessionPag
         down: bytes::shown(session.bytes_out),
         up: bytes::shown(session.bytes_in),
         command: command(&session.streams, session.started_at),
-        streams: session.streams.into_iter().map(|stream| shown_stream(stream, now)).collect(),
+        streams: session.streams.into_iter().map(|stream| shown_stream(stream, &wall)).collect(),
         more_channels: session.channel_count.saturating_sub(session.channels.len() as u64),
-        channels: session.channels.into_iter().map(|channel| shown_channel(channel, now)).collect(),
+        channels: session.channels.into_iter().map(|channel| shown_channel(channel, &wall)).collect(),
         is_jump,
-        audit: session.audit.into_iter().map(|decision| shown_decision(decision, now)).collect(),
+        audit: session.audit.into_iter().map(|decision| shown_decision(decision, &wall)).collect(),
         onlooker,
         may_end: person.who.user.role >= Role::Admin && session.end.is_none(),
     }
 }
 
-fn shown_stream(stream: RecordedStream, now: OffsetDateTime) -> Stream {
+fn shown_stream(stream: RecordedStream, wall: &WallClock) -> Stream {
     Stream {
         aws_session_id: stream.aws_session_id,
         role_session: stream.role_session,
         request_id: stream.request_id.unwrap_or_else(|| "unknown".to_owned()),
-        opened: When::at(stream.started_at, now),
+        opened: When::at(stream.started_at, wall),
     }
 }
 
@@ -164,8 +164,8 @@ fn command(streams: &[RecordedStream], since: OffsetDateTime) -> Option<String> 
     ))
 }
 
-fn shown_channel(channel: RecordedChannel, now: OffsetDateTime) -> Channel {
-    let until = channel.ended_at.unwrap_or(now);
+fn shown_channel(channel: RecordedChannel, wall: &WallClock) -> Channel {
+    let until = channel.ended_at.unwrap_or(wall.now());
     let terminal = if channel.pty && channel.detail.is_none() { "with a terminal" } else { "" };
     let ended = match (channel.ended_at, channel.exit_status, channel.end_reason) {
         (None, _, _) => "open".to_owned(),
@@ -174,7 +174,7 @@ fn shown_channel(channel: RecordedChannel, now: OffsetDateTime) -> Channel {
         (Some(_), None, None) => "closed".to_owned(),
     };
     Channel {
-        began: When::at(channel.started_at, now),
+        began: When::at(channel.started_at, wall),
         kind: kind_words(&channel.kind).0.to_owned(),
         what: channel.detail.unwrap_or_else(|| terminal.to_owned()),
         up: bytes::shown(channel.bytes_in),
@@ -184,9 +184,9 @@ fn shown_channel(channel: RecordedChannel, now: OffsetDateTime) -> Channel {
     }
 }
 
-fn shown_decision(decision: RecordedDecision, now: OffsetDateTime) -> Decision {
+fn shown_decision(decision: RecordedDecision, wall: &WallClock) -> Decision {
     Decision {
-        at: When::at(decision.at, now),
+        at: When::at(decision.at, wall),
         who: decision.actor,
         did: did(&decision.kind, &decision.detail),
         answer: match decision.allowed {

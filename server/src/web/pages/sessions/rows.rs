@@ -11,7 +11,7 @@ use crate::domain::record::Mode;
 use crate::domain::span::rough;
 use crate::domain::{bytes, client};
 use crate::store::sessions::live::{LiveCount, LiveFilter, WatchedSession};
-use crate::web::show::When;
+use crate::web::show::{WallClock, When};
 
 /// Who is idle for longer stands out.
 const LONG_IDLE: time::Duration = time::Duration::minutes(15);
@@ -66,10 +66,10 @@ impl Cells {
 }
 
 impl Row {
-    pub(in crate::web) fn of(watched: &WatchedSession, now: OffsetDateTime) -> Self {
+    pub(in crate::web) fn of(watched: &WatchedSession, wall: &WallClock) -> Self {
         let session = &watched.session;
         Self {
-            cells: Cells::of(watched, now),
+            cells: Cells::of(watched, wall.now()),
             short: session.id.short(),
             user: session.user.clone(),
             space: format!("{}.{}", session.space, session.domain),
@@ -77,7 +77,7 @@ impl Row {
             mode: session.mode.clone(),
             address: session.client_address.clone(),
             client: client::name(&session.client_version),
-            since: When::at(session.started_at, now),
+            since: When::at(session.started_at, wall),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The last days of a space: what each was spent on, who was in it, when it was stopped.
 
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::hours;
@@ -13,9 +12,8 @@ use crate::gateway::Report;
 use crate::store::spaces::{LifeStop, PastSession};
 use crate::web::pages::Problem;
 use crate::web::pages::spaces::LATE;
-use crate::web::show::clock;
+use crate::web::show::WallClock;
 use crate::web::site::Site;
-use crate::web::space_view::six_hours;
 use crate::web::strip::{Bar as Band, Frame, Strip, sum};
 use crate::web::tell::due;
 
@@ -35,29 +33,35 @@ pub(super) struct DayRow {
     pub(super) month: String,
     pub(super) strip: Strip,
     pub(super) height: u32,
+    pub(super) up_for: time::Duration,
     pub(super) up: String,
     pub(super) cost: String,
 }
 
 /// What happened in the last days.
 pub(super) struct Week {
+    /// Days of the reader's clock.
     pub(super) days: Vec<Day>,
-    pub(super) costs: Vec<Cost>,
+    /// What the days of the same dates have cost, where it is that day already whose costs are counted.
+    pub(super) costs: Vec<Option<Cost>>,
     pub(super) runs: Vec<RunFacts>,
     pub(super) sessions: Vec<PastSession>,
     pub(super) stops: Vec<LifeStop>,
 }
 
 impl Week {
-    pub(super) async fn read(site: &Site, report: &Report) -> Result<Self, Problem> {
-        let (space, now, zone) = (report.space.id, report.now, site.gateway.cost_zone());
-        let today = zone.date(now);
-        let mut days = zone.days(today - time::Duration::days(DAYS - 1), today);
+    pub(super) async fn read(site: &Site, report: &Report, wall: &WallClock) -> Result<Self, Problem> {
+        let (space, now, today) = (report.space.id, report.now, wall.today());
+        let mut days = wall.zone().days(today - time::Duration::days(DAYS - 1), today);
         days.reverse();
         let from = days.last().map_or(now, |day| day.begins_at);
         let within = Span { from, until: now };
+        // Costs are counted by days of their own, so that everybody reads the same sums.
+        let begun = site.gateway.cost_zone().date(now);
+        let costs = site.gateway.days_of_space(space, &days).await.map_err(Problem::ask)?;
+        let costs = days.iter().zip(costs).map(|(day, cost)| (day.date <= begun).then_some(cost)).collect();
         Ok(Self {
-            costs: site.gateway.days_of_space(space, &days).await.map_err(Problem::ask)?,
+            costs,
             runs: site.store.runs_in(&[space], within).await?,
             sessions: site.store.sessions_in_space(space, within, DRAWN).await?,
             stops: site.store.stops_since(&[space], from).await?,
@@ -65,49 +69,46 @@ impl Week {
         })
     }
 
-    pub(super) fn rows(&self, report: &Report) -> Vec<DayRow> {
-        self.days.iter().zip(&self.costs).map(|(day, cost)| self.row(report, day, cost)).collect()
+    pub(super) fn rows(&self, report: &Report, wall: &WallClock) -> Vec<DayRow> {
+        let days = self.days.iter().zip(&self.costs);
+        days.map(|(day, cost)| self.row(report, wall, (day, cost.as_ref()))).collect()
     }
 
-    fn row(&self, report: &Report, day: &Day, cost: &Cost) -> DayRow {
-        let (now, span) = (report.now, Span { from: day.begins_at, until: day.ends_at });
-        let frame = Frame { span, height: HEIGHT };
-        let bands = bands(&self.runs, span, now, LATE);
+    fn row(&self, report: &Report, wall: &WallClock, (day, cost): (&Day, Option<&Cost>)) -> DayRow {
+        let span = Span { from: day.begins_at, until: day.ends_at };
+        let frame = Frame { span, wall, height: HEIGHT };
+        let bands = bands(&self.runs, span, wall.now(), LATE);
+        let up: time::Duration = bands.iter().map(|band| band.span.until - band.span.from).sum();
         let name = day.date.format(format_description!("[weekday repr:short] [day padding:none]"));
         let month = day.date.format(format_description!("[month repr:short]"));
         let (name, month) = (name.unwrap_or_default(), month.unwrap_or_default());
-        let sessions = self.lines(frame, now);
-        let stops = self
-            .stops
-            .iter()
-            .filter_map(|stop| frame.mark(stop.ended_at, format!("Stopped {}", clock(stop.ended_at))));
+        let stops = self.stops.iter().filter_map(|stop| frame.mark(stop.ended_at, "Stopped"));
         DayRow {
             strip: Strip {
                 label: format!("{name} {month}: {}", sum(&bands)),
                 bars: frame.bars(&bands),
-                sessions,
+                sessions: self.lines(frame),
                 stops: stops.collect(),
-                plan: report
-                    .up()
-                    .and_then(due)
-                    .and_then(|at| frame.mark(at, format!("Planned stop {}", clock(at)))),
-                now: frame.now(now),
-                grid: frame.grid(six_hours(span)),
+                plan: report.up().and_then(due).and_then(|at| frame.mark(at, "Planned stop")),
+                now: frame.now(),
+                grid: frame.grid(),
             },
             name,
             month,
             height: 27,
-            up: hours(cost.time_us.total()),
-            cost: cost.shown(),
+            up_for: up,
+            up: hours(up),
+            cost: cost.map_or_else(|| "–".to_owned(), Cost::shown),
         }
     }
 
     /// Sessions of a day, in as many rows as there are: those that find none are left out of the drawing.
-    fn lines(&self, frame: Frame, now: OffsetDateTime) -> Vec<Band> {
+    fn lines(&self, frame: Frame<'_>) -> Vec<Band> {
+        let wall = frame.wall;
         let mut rows = [frame.span.from; ROWS];
         let mut lines = Vec::new();
         for session in self.sessions.iter().rev() {
-            let until = session.ended_at.unwrap_or(now).min(frame.span.until);
+            let until = session.ended_at.unwrap_or(wall.now()).min(frame.span.until);
             let from = session.started_at.max(frame.span.from);
             if from >= until {
                 continue;
@@ -116,12 +117,12 @@ impl Week {
                 continue;
             };
             *end = until;
-            let ended = session.ended_at.map_or("now".to_owned(), clock);
+            let ended = session.ended_at.map_or("now".to_owned(), |at| wall.clock(at));
             let title = format!(
                 "Session of {}, {}, {} to {ended}",
                 session.user,
                 client::name(&session.client_version),
-                clock(session.started_at)
+                wall.clock(session.started_at)
             );
             lines.push(frame.below(Span { from, until }, u8::try_from(row).unwrap_or_default(), title));
         }
