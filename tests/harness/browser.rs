@@ -41,7 +41,19 @@ impl Browser {
     /// # Errors
     /// When Chromium does not start.
     pub async fn start_in(zone: &str) -> Result<Self> {
-        let mut child = crate::provider::script("browse.mjs", &[zone])?;
+        Self::start_as(&[zone]).await
+    }
+
+    /// Starts one that runs no scripts of pages.
+    ///
+    /// # Errors
+    /// When Chromium does not start.
+    pub async fn without_scripts() -> Result<Self> {
+        Self::start_as(&["UTC", "no-scripts"]).await
+    }
+
+    async fn start_as(arguments: &[&str]) -> Result<Self> {
+        let mut child = crate::provider::script("browse.mjs", arguments)?;
         let stdin = child.stdin.take().context("the browser's stdin")?;
         let stdout = child.stdout.take().context("the browser's stdout")?;
         let mut browser = Self { _child: child, stdin, lines: BufReader::new(stdout).lines() };

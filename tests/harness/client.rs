@@ -85,6 +85,17 @@ impl Client {
         Ok(std::fs::read_to_string(self.folder.join("id_ed25519.pub"))?.trim().to_owned())
     }
 
+    /// Its fingerprint, as OpenSSH prints it.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub async fn fingerprint(&self) -> Result<String> {
+        let mut list = Command::new("ssh-keygen");
+        list.arg("-lf").arg(self.key());
+        let listed = run(list, &[]).await?.well()?.text();
+        Ok(listed.split_whitespace().nth(1).context("a fingerprint")?.to_owned())
+    }
+
     /// The configuration's file.
     #[must_use]
     pub fn config(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 // Headless Chromium that does what lines on standard input say, one JSON object each; each gets one line of answer,
-// {"ok":true,...} or {"error":"..."}. Ends when standard input does. The steps are the functions in STEPS. An argument is
-// the time zone of whoever sits before it.
+// {"ok":true,...} or {"error":"..."}. Ends when standard input does. The steps are the functions in STEPS. Arguments are
+// the time zone of whoever sits before it, and "no-scripts" if it runs none of a page's.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -21,7 +21,9 @@ const browser = await chromium.launch({
   args: [...(root ? ['--no-sandbox'] : []), '--disable-dev-shm-usage', '--disable-gpu'],
 });
 const context = await browser.newContext({
-  viewport: { width: 1280, height: 800 }, timezoneId: process.argv[2] ?? 'UTC',
+  viewport: { width: 1280, height: 800 },
+  timezoneId: process.argv[2] ?? 'UTC',
+  javaScriptEnabled: process.argv[3] !== 'no-scripts',
 });
 context.setDefaultTimeout(LIMIT);
 const page = await context.newPage();

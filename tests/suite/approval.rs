@@ -120,7 +120,7 @@ async fn a_new_key_is_approved_in_a_browser_and_not_asked_about_again() -> Resul
     let scene = Scene::new().await?;
     let (laptop, screen, request) = waiting(&scene, "laptop-of-anna", "").await?;
     let shown = screen.text().await?;
-    let fingerprint = fingerprint(&laptop).await?;
+    let fingerprint = laptop.fingerprint().await?;
     ensure!(shown.contains("this key is new") && shown.contains(&fingerprint), "{shown}");
     ensure!(!request.url.contains(&request.code.replace('-', "")), "the code is not in the address");
     let mut pictures = Pictures::of(&scene)?;
@@ -194,13 +194,6 @@ async fn a_browser_elsewhere_sees_deny_first() -> Result<()> {
     screen.line("").await?;
     screen.shows("denied in the browser").await?;
     nothing_bound(&scene).await
-}
-
-async fn fingerprint(laptop: &Client) -> Result<String> {
-    let mut keygen = Command::new("ssh-keygen");
-    keygen.arg("-lf").arg(laptop.key());
-    let text = run(keygen, &[]).await?.well()?.text();
-    Ok(text.split_whitespace().nth(1).context("a fingerprint")?.to_owned())
 }
 
 /// A program for `SSH_ASKPASS` that writes down what it is asked and answers once it may.

@@ -38,6 +38,7 @@ mod starting;
 mod streams;
 mod terminal;
 mod transfers;
+mod unscripted;
 mod walk;
 mod watching;
 mod zones;

@@ -7,6 +7,7 @@ use spaceport_tests::browser::Browser;
 use spaceport_tests::client::{Client, Done};
 use spaceport_tests::world::{SPACES, World};
 
+use crate::api::program;
 use crate::grants::{allow_grants, gets_in, operator, shell_of};
 use crate::scene::{Pictures, Scene};
 
@@ -249,6 +250,63 @@ async fn admins_grant_and_end_on_the_page() -> Result<()> {
     scene.world.expect(kinds, "grant.refused grant.added grant.ended").await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_finds_somebody_and_takes_a_key_of_theirs_away() -> Result<()> {
+    let scene = Scene::without_approvals().await?;
+    let (laptop, anna) = scene.laptop("anna").await?;
+    let (ada, _) = scene.sign_in("ada").await?;
+    let screen = shell_of(&scene.world, &laptop, "team").await?;
+    let annas = "SELECT id FROM users WHERE subject = 'sub-anna'";
+    let id = scene.world.value(annas).await?.context("her row")?;
+    let found = ada.get(&scene.page("/users?q=ANNA")).await?.is(200)?.shows("anna@example.com")?;
+    ensure!(!found.body.contains("local/bo") && found.body.matches("<tr>").count() == 2, "{found:?}");
+    ada.get(&scene.page("/users?q=idp/platform")).await?.shows("ada@example.com").context("by a group")?;
+    ada.get(&scene.page("/users?q=nobody-such")).await?.is(200)?.shows("Nobody here is like")?;
+
+    let (page, fingerprint) = (scene.page(&format!("/users/{id}")), laptop.fingerprint().await?);
+    let seen = ada.get(&page).await?.is(200)?.shows(&fingerprint)?.shows("idp/ml")?;
+    let key = scene.world.value("SELECT id FROM keys").await?.context("her key")?;
+    let remove = format!("/users/{id}/keys/{key}/remove");
+    // What others do not find is not there for them.
+    anna.get(&page).await?.is(404)?;
+    anna.post(Some(&scene.site), &scene.page(&remove), &[]).await?.is(404)?;
+    ada.post(Some("https://evil.example"), &scene.page(&remove), &[]).await?.is(403)?;
+    // A key is looked for at its owner only.
+    let adas = "SELECT id FROM users WHERE subject = 'sub-ada'";
+    let other = scene.world.value(adas).await?.context("the admin's row")?;
+    let elsewhere = scene.page(&format!("/users/{other}/keys/{key}/remove"));
+    ada.post(Some(&scene.site), &elsewhere, &[]).await?.is(404)?;
+    gets_in(&laptop, "team", true).await?;
+    let removed = seen.form(&remove)?.submit().await?.is(200)?;
+    removed.shows(&format!("The key {fingerprint} is removed."))?.shows("No SSH key lets them in.")?;
+    screen.shows("the key that you connected with no longer counts").await?;
+    gets_in(&laptop, "team", false).await?;
+    ada.post(Some(&scene.site), &scene.page(&remove), &[]).await?.is(404).context("it is gone")?;
+    let row = "SELECT actor_name || ' ' || (detail->>'name') FROM audit WHERE kind = 'key.revoked'";
+    scene.world.expect(row, "ada@example.com anna@example.com").await?;
+
+    let csv = ada.get(&scene.page("/users.csv?q=idp/")).await?.is(200)?;
+    ensure!(csv.header("content-type").starts_with("text/csv"), "{csv:?}");
+    assert_eq!(csv.body.lines().count(), 3, "the head and two people: {csv:?}");
+    ensure!(csv.body.contains(&format!("{id},anna@example.com,idp,user,idp/ml,signed-in,")), "{csv:?}");
+    let lines = ada.get(&scene.page("/users.jsonl")).await?.is(200)?;
+    let people: Vec<Value> = lines.body.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(people.iter().any(|person| person["profiles"] == serde_json::json!(["main/alice"])), "{people:?}");
+    anna.get(&scene.page("/users.csv")).await?.is(404)?;
+    scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'user.exported'", "2").await?;
+
+    let (program, _) = program(&scene, "ada").await?;
+    ensure!(program.get(&format!("/users/{id}")).await?.is(200)?.json()?["name"] == "anna@example.com");
+    let add = laptop.public_key()?;
+    anna.get(&scene.page("/keys")).await?.form("/keys")?.set("key", &add).submit().await?.is(200)?;
+    let keys = program.get(&format!("/users/{id}/keys")).await?.is(200)?.json()?;
+    ensure!(keys["items"][0]["fingerprint"] == fingerprint.as_str(), "{keys}");
+    let key = keys["items"][0]["id"].as_str().context("an id")?;
+    program.delete(&format!("/users/{id}/keys/{key}")).await?.is(204)?;
+    program.delete(&format!("/users/{id}/keys/{key}")).await?.problem(404, "not-found")?;
+    gets_in(&laptop, "team", false).await.map(drop)
+}
+
 /// Chromium looks at the admins' pages; with `SPACEPORT_SCREENSHOTS` its pictures are kept there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_browser_grants_and_suspends() -> Result<()> {
@@ -279,6 +337,9 @@ async fn a_real_browser_grants_and_suspends() -> Result<()> {
     pictures.take(&mut browser, "grants-refused").await?;
     browser.click_to("nav a[href='/users']", "/users").await?;
     pictures.take(&mut browser, "users").await?;
+    browser.click_to("tbody a:has-text('anna@example.com')", "/users/").await?;
+    pictures.take(&mut browser, "user").await?;
+    browser.click_to("nav a[href='/users']", "/users").await?;
     browser.click("tbody tr:nth-child(3) details.menu summary").await?;
     pictures.take(&mut browser, "users-suspend").await?;
     browser.fill("tbody tr:nth-child(3) input[name=reason]", "laptop lost on a train").await?;

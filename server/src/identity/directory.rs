@@ -90,6 +90,16 @@ impl Directory {
         self.entries.iter().find(|entry| entry.user.id == id)
     }
 
+    /// Those whose name, provider or groups hold a text, in any case of letters; everybody for an empty one.
+    pub fn like<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        let wanted = text.trim().to_lowercase();
+        self.entries.iter().filter(move |entry| {
+            let groups = entry.user.groups.iter().map(|group| group.as_str());
+            let mut words = groups.chain([entry.user.name.as_str(), &entry.provider]);
+            words.any(|word| word.to_lowercase().contains(&wanted))
+        })
+    }
+
     /// The one person whom a text names: `PROVIDER/NAME`, the id of their row, or their name alone where nobody else
     /// has it.
     ///

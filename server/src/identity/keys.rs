@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{Identity, Visitor};
 use crate::config::UserKey;
-use crate::domain::ids::KeyId;
+use crate::domain::ids::{KeyId, UserId};
 use crate::domain::user::{Standing, User};
 use crate::store::StoreError;
 use crate::store::people::AddedKey;
@@ -132,6 +132,27 @@ impl Identity {
             AddedKey::AlreadyYours => Err(AddKeyError::AlreadyYours),
             AddedKey::SomebodyElses => Err(AddKeyError::SomebodyElses),
         }
+    }
+
+    /// Takes a key away from its owner, as an admin may. Answers its fingerprint, if it is a key of theirs.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn revoke_key(
+        &self,
+        admin: &User,
+        (owner, key): (UserId, KeyId),
+        visitor: &Visitor,
+    ) -> Result<Option<String>, StoreError> {
+        let theirs = self.inner.store.added_keys(Some(owner), self.inner.clock.now()).await?;
+        if !theirs.iter().any(|known| known.id == key) {
+            return Ok(None);
+        }
+        let revoked = self.inner.store.revoke_key(&key.to_string(), &self.change_by(admin, visitor)).await?;
+        let Some((fingerprint, owner)) = revoked else { return Ok(None) };
+        info!(user.name = owner, key.id = %key, admin = %admin.name, "key revoked");
+        self.read().await?;
+        Ok(Some(fingerprint))
     }
 
     /// Removes a key of a person. Answers whether there was one.

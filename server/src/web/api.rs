@@ -13,7 +13,7 @@ mod gateway;
 mod keyed;
 mod keys;
 mod me;
-mod people;
+pub(super) mod people;
 mod problem;
 mod read;
 mod sessions;
@@ -65,6 +65,9 @@ fn operations() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(gateway::policies))
         .routes(routes!(gateway::health))
         .routes(routes!(people::users))
+        .routes(routes!(people::user))
+        .routes(routes!(people::keys))
+        .routes(routes!(people::remove_key))
         .routes(routes!(people::suspend))
         .routes(routes!(people::resume))
         .routes(routes!(people::grants, people::grant))

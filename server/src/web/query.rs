@@ -15,6 +15,44 @@ pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
+/// Which page of many this is, and where the ones beside it are. For lists that are held whole.
+pub(super) struct Pages {
+    pub(super) here: usize,
+    pub(super) last: usize,
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+    each: usize,
+}
+
+impl Pages {
+    /// The page that is asked for, from 1, or the last if there are not so many any more; `each` rows on one.
+    pub(super) fn of(
+        rows: usize,
+        each: usize,
+        asked: Option<usize>,
+        (path, parameters): (&str, &[(&str, &str)]),
+    ) -> Self {
+        let last = rows.div_ceil(each).max(1);
+        let here = asked.unwrap_or(1).clamp(1, last);
+        let there = |page: usize| {
+            let page = if page == 1 { String::new() } else { page.to_string() };
+            address(path, &[parameters, &[("page", &page)]].concat())
+        };
+        Self {
+            here,
+            last,
+            before: (here > 1).then(|| there(here - 1)),
+            after: (here < last).then(|| there(here + 1)),
+            each,
+        }
+    }
+
+    /// Those of all rows that are on it.
+    pub(super) fn part<'a, T>(&self, rows: &'a [T]) -> &'a [T] {
+        rows.chunks(self.each).nth(self.here - 1).unwrap_or_default()
+    }
+}
+
 /// Where a page of many begins, as a word in its address that nobody needs to read.
 pub(super) fn cursor(key: &str, id: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("{id} {key}"))
@@ -45,6 +83,26 @@ mod tests {
         let address = address("/sessions", &[("q", "a&b=\"c\" ü"), ("mode", ""), ("sort", "idle")]);
         assert_eq!(address, "/sessions?q=a%26b%3D%22c%22%20%C3%BC&sort=idle");
         assert_eq!(super::address("/sessions", &[("q", "")]), "/sessions");
+    }
+
+    #[test]
+    fn pages_lead_to_each_other_and_keep_what_is_asked_for() {
+        let pages = |rows, page| Pages::of(rows, 50, page, ("/spaces", &[("of", ""), ("q", "a b")]));
+        let read = |rows, page| {
+            let pages = pages(rows, page);
+            (pages.here, pages.last, pages.before, pages.after)
+        };
+        let at = |page: &str| Some(format!("/spaces?q=a%20b{page}"));
+        assert_eq!(read(0, None), (1, 1, None, None));
+        assert_eq!(read(50, Some(7)), (1, 1, None, None));
+        assert_eq!(read(51, None), (1, 2, None, at("&page=2")));
+        assert_eq!(read(101, Some(2)), (2, 3, at(""), at("&page=3")));
+        assert_eq!(read(101, Some(usize::MAX)), (3, 3, at("&page=2"), None));
+        assert_eq!(read(101, Some(0)), (1, 3, None, at("&page=2")));
+        let rows: Vec<usize> = (0..101).collect();
+        assert_eq!(pages(101, Some(3)).part(&rows), [100]);
+        assert_eq!(pages(101, Some(2)).part(&rows).len(), 50);
+        assert!(pages(0, None).part::<usize>(&[]).is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use spaceport_tests::until::until;
 use spaceport_tests::visitor::Visitor;
 
 use super::{
-    LIMIT, Request, asks, audited, complete, connecting, fingerprint, is_in, no_certificates, nothing_bound,
+    LIMIT, Request, asks, audited, complete, connecting, is_in, no_certificates, nothing_bound,
     waiting,
 };
 use crate::scene::{Scene, Setting};
@@ -188,7 +188,7 @@ async fn only_the_key_that_was_shown_is_bound_and_on_its_connection_only() -> Re
         drop(screen);
         let screen = connecting(&scene, &laptop, &options).await?;
         let request = asks(&screen).await?;
-        let shown = fingerprint(&laptop).await?;
+        let shown = laptop.fingerprint().await?;
         request.page(&anna).await?.shows(&shown)?;
         request.approve(&anna).await?.is(200)?;
         screen.line("").await?;

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::admit::Caller;
-use super::keys::Made;
+use super::keys::{Key, Made};
 use super::problem::{Kind, Problem};
 use super::read::{Body, Page, Paging, Query, page};
 use super::told::Json;
 use crate::domain::grant::Reason;
-use crate::domain::ids::{GrantId, UserId};
+use crate::domain::ids::{GrantId, KeyId, UserId};
 use crate::domain::user::Standing;
 use crate::domain::written::At;
 use crate::identity::Entry;
@@ -27,13 +27,13 @@ use crate::web::site::Site;
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(super) struct Wanted {
-    /// Text in their name.
+    /// Text in their name, provider or groups.
     q: Option<String>,
 }
 
 /// Somebody who is known.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Person {
+pub(in crate::web) struct Person {
     /// Their id.
     id: String,
     /// Their name.
@@ -42,6 +42,8 @@ pub(super) struct Person {
     provider: String,
     /// Their groups, as `PROVIDER/GROUP`.
     groups: Vec<String>,
+    /// Their SageMaker user profiles, as `DOMAIN/PROFILE`: the private spaces of these are theirs.
+    profiles: Vec<String>,
     /// `user`, `auditor` or `admin`.
     role: String,
     /// `configured`, `signed-in`, `lapsed`, or `withdrawn` by their provider.
@@ -120,7 +122,7 @@ pub(super) struct NewGrant {
 }
 
 impl Person {
-    fn of(entry: &Entry, stands: bool) -> Self {
+    pub(in crate::web) fn of(entry: &Entry, stands: bool) -> Self {
         let user = &entry.user;
         let (standing, at) = match user.standing {
             Standing::Configured => ("configured", None),
@@ -133,6 +135,7 @@ impl Person {
             name: user.name.to_string(),
             provider: entry.provider.clone(),
             groups: user.groups.iter().map(ToString::to_string).collect(),
+            profiles: user.profiles.iter().map(ToString::to_string).collect(),
             role: user.role.to_string(),
             standing,
             standing_at: at.map(At::from),
@@ -173,16 +176,65 @@ pub(super) async fn users(
 ) -> Result<Json<Page<Person>>, Problem> {
     let limit = paging.items()?;
     let behind = paging.after::<String, UserId>()?;
-    let text = wanted.q.unwrap_or_default().trim().to_lowercase();
+    let text = wanted.q.unwrap_or_default();
     let place = |entry: &&Entry| (entry.user.name.to_string(), entry.user.id);
     let directory = site.identity.directory();
-    let mut entries: Vec<&Entry> = directory.entries().iter().collect();
-    entries.retain(|entry| entry.user.name.as_str().to_lowercase().contains(&text));
+    let mut entries: Vec<&Entry> = directory.like(&text).collect();
     entries.retain(|entry| behind.as_ref().is_none_or(|behind| place(entry) > *behind));
     entries.sort_by_cached_key(place);
     let Page { items, next } = page(entries, limit, place);
     let person = |entry: &Entry| Person::of(entry, site.identity.stands(&entry.user));
     Ok(Json(Page { items: items.into_iter().map(person).collect(), next }))
+}
+
+/// Somebody.
+#[utoipa::path(
+    get, path = "/users/{user}", operation_id = "getUser", tag = "People",
+    params(("user" = String, Path, description = "Their id")),
+    responses((status = 200, body = Person)), security(("token" = ["people:read"]))
+)]
+pub(super) async fn user(
+    State(site): State<Arc<Site>>,
+    Path(user): Path<String>,
+) -> Result<Json<Person>, Problem> {
+    let user = known(&site, &user)?;
+    let directory = site.identity.directory();
+    let entry = directory.entry(user).ok_or_else(Problem::not_found)?;
+    Ok(Json(Person::of(entry, site.identity.stands(&entry.user))))
+}
+
+/// The keys that somebody added or approved, oldest first.
+#[utoipa::path(
+    get, path = "/users/{user}/keys", operation_id = "listKeysOfUser", tag = "People",
+    params(("user" = String, Path, description = "Their id")),
+    responses((status = 200, body = Page<Key>)), security(("token" = ["people:read"]))
+)]
+pub(super) async fn keys(
+    State(site): State<Arc<Site>>,
+    Path(user): Path<String>,
+) -> Result<Json<Page<Key>>, Problem> {
+    let user = known(&site, &user)?;
+    let directory = site.identity.directory();
+    let entry = directory.entry(user).ok_or_else(Problem::not_found)?;
+    let keys = site.identity.keys_of(&entry.user).await?;
+    Ok(Json(Page { items: keys.into_iter().map(Key::from).collect(), next: None }))
+}
+
+/// Takes a key away from its owner: it lets nobody in any more, and what it has open ends.
+#[utoipa::path(
+    delete, path = "/users/{user}/keys/{key}", operation_id = "removeKeyOfUser", tag = "People",
+    params(("user" = String, Path, description = "Their id"), ("key" = String, Path, description = "Its id")),
+    responses((status = 204)), security(("token" = ["people:write"]))
+)]
+pub(super) async fn remove_key(
+    State(site): State<Arc<Site>>,
+    caller: Caller,
+    Path((user, key)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let user = known(&site, &user)?;
+    let key: KeyId = key.parse().map_err(|_| Problem::not_found())?;
+    let removed = site.identity.revoke_key(&caller.user, (user, key), &caller.visitor).await?;
+    removed.map(|_| StatusCode::NO_CONTENT).ok_or_else(Problem::not_found)
 }
 
 /// Keeps somebody out: what they have open ends, and says why.

@@ -24,7 +24,7 @@ use crate::store::spaces::LifeStop;
 use crate::store::starts::PageStart;
 use crate::web::find::may_stop;
 use crate::web::live::spaces::{Of, address};
-use crate::web::query;
+use crate::web::query::Pages;
 use crate::web::show::WallClock;
 use crate::web::site::Site;
 use crate::web::space_view::{Around, SpaceView, shown_time};
@@ -74,14 +74,6 @@ struct SpacesPage {
     costs_of: Option<String>,
     fresh_s: u32,
     live: String,
-}
-
-/// Which page of many this is, and where the ones beside it are.
-struct Pages {
-    here: usize,
-    last: usize,
-    before: Option<String>,
-    after: Option<String>,
 }
 
 /// The stop that comes next.
@@ -142,11 +134,13 @@ pub(in crate::web) async fn list(
     reports.sort_by_key(|report| !is_up(report));
     let now = site.clock.now();
     let wall = person.wall(now);
-    let pages = Pages::of(reports.len(), &asked);
-    let here = || reports.iter().skip((pages.here - 1) * PAGE).take(PAGE);
-    let ids: Vec<SpaceId> = here().map(|report| report.space.id).collect();
+    let there = [("of", asked.of.as_str()), ("q", &query)];
+    let pages = Pages::of(reports.len(), PAGE, asked.page, ("/spaces", &there));
+    let here = || pages.part(&reports);
+    let ids: Vec<SpaceId> = here().iter().map(|report| report.space.id).collect();
     let mut past = Past::read(&site, &ids, now).await?;
     let views: Vec<(bool, SpaceView)> = here()
+        .iter()
         .map(|report| {
             let may_use = own.iter().any(|space| space.id == report.space.id);
             (is_up(report), SpaceView::of(report, past.around(&site, &person, &own, report, may_use)))
@@ -181,24 +175,6 @@ pub(in crate::web) async fn list(
 /// Whether a space stands among those that are up.
 fn is_up(report: &Report) -> bool {
     report.up().is_some() || report.state() == SpaceState::Starting
-}
-
-impl Pages {
-    /// The page that is asked for, or the last if there are not so many any more.
-    fn of(spaces: usize, asked: &Asked) -> Self {
-        let last = spaces.div_ceil(PAGE).max(1);
-        let here = asked.page.unwrap_or(1).clamp(1, last);
-        let there = |page: usize| {
-            let page = if page == 1 { String::new() } else { page.to_string() };
-            query::address("/spaces", &[("of", &asked.of), ("q", asked.q.trim()), ("page", &page)])
-        };
-        Self {
-            here,
-            last,
-            before: (here > 1).then(|| there(here - 1)),
-            after: (here < last).then(|| there(here + 1)),
-        }
-    }
 }
 
 /// What has been in spaces, read once for all of them.
@@ -317,25 +293,4 @@ fn axis(wall: &WallClock) -> Vec<(String, String)> {
         .collect();
     axis.push((format!("{here:.3}%"), "now".to_owned()));
     axis
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_lead_to_each_other_and_keep_what_is_asked_for() {
-        let pages = |spaces, page| {
-            let asked = Asked { q: " a b ".to_owned(), of: "everybody".to_owned(), page, done: None };
-            let pages = Pages::of(spaces, &asked);
-            (pages.here, pages.last, pages.before, pages.after)
-        };
-        let at = |page: &str| Some(format!("/spaces?of=everybody&q=a%20b{page}"));
-        assert_eq!(pages(0, None), (1, 1, None, None));
-        assert_eq!(pages(PAGE, Some(7)), (1, 1, None, None));
-        assert_eq!(pages(PAGE + 1, None), (1, 2, None, at("&page=2")));
-        assert_eq!(pages(2 * PAGE + 1, Some(2)), (2, 3, at(""), at("&page=3")));
-        assert_eq!(pages(2 * PAGE + 1, Some(usize::MAX)), (3, 3, at("&page=2"), None));
-        assert_eq!(pages(2 * PAGE + 1, Some(0)), (1, 3, None, at("&page=2")));
-    }
 }

@@ -1,4 +1,7 @@
-//! Everybody who is known, for admins: who vouches for them, and keeping them out.
+//! Everybody who is known, for admins: who vouches for them, their keys, and keeping them out.
+
+pub(in crate::web) mod export;
+pub(in crate::web) mod one;
 
 use std::sync::Arc;
 
@@ -14,12 +17,19 @@ use crate::domain::grant::Reason;
 use crate::domain::ids::UserId;
 use crate::domain::user::Standing;
 use crate::identity::Entry;
+use crate::web::query::{Pages, address};
 use crate::web::show::minute;
 use crate::web::site::Site;
 use crate::web::visit::{Admin, Person};
 
-#[derive(Debug, Deserialize)]
-pub(in crate::web) struct Done {
+/// People on a page.
+const PAGE: usize = 100;
+
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    q: String,
+    page: Option<usize>,
     suspended: Option<String>,
     resumed: Option<String>,
 }
@@ -37,7 +47,12 @@ struct UsersPage {
     summary: String,
     done: Option<String>,
     problem: Option<String>,
+    query: String,
     people: Vec<Row>,
+    pages: Pages,
+    /// Files with those that are looked for.
+    csv: String,
+    jsonl: String,
 }
 
 /// Whether somebody is kept out, and whether that can be changed here.
@@ -62,31 +77,50 @@ struct Row {
     is_you: bool,
 }
 
-fn page(site: &Site, person: &Admin, done: Option<String>, problem: Option<String>) -> Response {
+fn page(
+    site: &Site,
+    person: &Admin,
+    asked: &Asked,
+    done: Option<String>,
+    problem: Option<String>,
+) -> Response {
     let Admin(person) = person;
     let directory = site.identity.directory();
     let entries = directory.entries();
     let out = entries.iter().filter(|entry| entry.user.suspended).count();
     let people = if entries.len() == 1 { "person is" } else { "people are" };
     let summary = format!("{} {people} known here, {out} suspended.", entries.len());
-    let people = entries.iter().map(|entry| row(entry, site.identity.stands(&entry.user), person)).collect();
-    page_of(&UsersPage { bar: Some(Bar::of(person, "/users")), summary, done, problem, people })
+    let found: Vec<&Entry> = directory.like(&asked.q).collect();
+    let sought = [("q", asked.q.trim())];
+    let pages = Pages::of(found.len(), PAGE, asked.page, ("/users", &sought));
+    let rows = pages.part(&found).iter();
+    page_of(&UsersPage {
+        bar: Some(Bar::of(person, "/users")),
+        summary,
+        done,
+        problem,
+        query: asked.q.trim().to_owned(),
+        people: rows.map(|entry| row(entry, site.identity.stands(&entry.user), person)).collect(),
+        pages,
+        csv: address("/users.csv", &sought),
+        jsonl: address("/users.jsonl", &sought),
+    })
 }
 
 /// Everybody.
 pub(in crate::web) async fn list(
     State(site): State<Arc<Site>>,
     person: Admin,
-    Query(done): Query<Done>,
+    Query(asked): Query<Asked>,
 ) -> Response {
     let directory = site.identity.directory();
-    let named = |id: Option<String>| directory.entry(id?.parse().ok()?).map(Entry::written);
-    let done = match (named(done.suspended), named(done.resumed)) {
+    let named = |id: Option<&String>| directory.entry(id?.parse().ok()?).map(Entry::written);
+    let done = match (named(asked.suspended.as_ref()), named(asked.resumed.as_ref())) {
         (Some(who), _) => Some(format!("{who} is suspended. What they have open ends now, and says why.")),
         (None, Some(who)) => Some(format!("{who} may connect again, as far as their login goes.")),
         (None, None) => None,
     };
-    page(&site, &person, done, None)
+    page(&site, &person, &asked, done, None)
 }
 
 /// Keeps somebody out.
@@ -99,7 +133,7 @@ pub(in crate::web) async fn suspend(
     let Form(form) = form.map_err(|_| Problem::Form)?;
     let user = known(&site, &user)?;
     let refused = |why: &str| {
-        (StatusCode::UNPROCESSABLE_ENTITY, page(&site, &person, None, Some(why.to_owned()))).into_response()
+        (StatusCode::UNPROCESSABLE_ENTITY, page(&site, &person, &Asked::default(), None, Some(why.to_owned()))).into_response()
     };
     if user == person.0.who.user.id {
         return Ok(refused("You cannot suspend yourself. Ask another admin."));

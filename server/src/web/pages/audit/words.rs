@@ -80,7 +80,11 @@ pub(super) const KINDS: [Group; 13] = [
     (
         "People",
         "user.",
-        &[("user.suspended", "suspended a person"), ("user.resumed", "let a person in again")],
+        &[
+            ("user.suspended", "suspended a person"),
+            ("user.resumed", "let a person in again"),
+            ("user.exported", "exported the list of people"),
+        ],
     ),
     (
         "Budgets",
