@@ -1,6 +1,6 @@
 //! `spaceport session`: live sessions, for operators. Any machine that reaches the database will do.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use secrecy::SecretString;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::operator::{complain, named, say, say_json};
 use crate::config::{Config, ConfigError, ConfigSource};
 use crate::domain::bytes::shown;
+use crate::domain::grant::Reason;
 use crate::store::{EndRequest, LiveSession, Store};
 
 /// The database that `DATABASE_URL`, the configuration, or the private cluster's own note names.
@@ -89,9 +90,15 @@ fn object(s: &LiveSession) -> Result<serde_json::Value> {
 /// Asks for a session's end. Answers whether there was one to end.
 ///
 /// # Errors
-/// When Postgres is away, or `by` is no name.
+/// When Postgres is away, `by` is no name, or the reason is too long.
 pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool> {
-    match store.request_end(id, &named(by)?, reason).await? {
+    // As on the page, but an operator need not give one.
+    let reason = match reason.parse::<Reason>() {
+        Ok(reason) => reason.as_str().to_owned(),
+        Err(_) if reason.trim().is_empty() => String::new(),
+        Err(why) => return Err(anyhow!("--reason: {why}")),
+    };
+    match store.request_end(id, &named(by)?, &reason).await? {
         EndRequest::Asked(session) => {
             say(&format!("session {} is ending", session.short()));
             Ok(true)
