@@ -163,6 +163,15 @@ pub(crate) enum SessionCommand {
         #[command(flatten)]
         operator: Operator,
     },
+    /// Write to the open terminals of a live session.
+    Message {
+        /// Its id, or the last digits of it as the list shows them.
+        id: String,
+        /// What they show, after your name: at most 500 characters.
+        text: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
 }
 
 #[derive(Subcommand)]

@@ -17,6 +17,7 @@ pub mod ending;
 pub mod grant;
 pub mod idle;
 pub mod ids;
+pub mod message;
 pub mod money;
 pub mod names;
 pub mod network;

@@ -32,6 +32,7 @@ mod judge;
 pub mod link;
 mod links;
 mod lock;
+mod messages;
 mod pool;
 mod raw;
 mod reach;
@@ -58,6 +59,7 @@ pub use asked::{
 pub use channel::{Channel, ChannelGone, ChannelInput, ChannelOutput};
 pub use clock::SystemClock;
 pub use errors::{AskError, FindError, OpenError};
+pub use messages::{Ear, Said};
 pub use session::Session;
 pub use want::{Asker, Connection, Incoming, IncomingKind, Notice, Progress, Purpose, Want};
 

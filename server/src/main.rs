@@ -54,6 +54,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let store = app::sessions::store(source)?;
             match command {
                 SessionCommand::List { json } => app::sessions::list(&store, json).await?,
+                SessionCommand::Message { id, text, operator } => {
+                    return Ok(done(app::sessions::message(&store, &id, &operator.by, &text).await?));
+                }
                 SessionCommand::End { id, reason, operator } => {
                     return Ok(done(app::sessions::end(&store, &id, &operator.by, &reason).await?));
                 }

@@ -16,6 +16,7 @@ mod jobs;
 pub mod keys;
 mod leases;
 pub mod logins;
+pub mod messages;
 pub mod people;
 mod prices;
 pub mod profiles;

@@ -55,10 +55,13 @@ async fn admin_ends_a_session_from_any_machine_and_the_person_reads_who_and_why(
     assert_eq!((row["user"].as_str(), row["space"].as_str()), (Some("alice"), Some("demo")));
     let id = row["id"].as_str().context("an id")?;
     let short = &id[id.len() - 4..];
-    world
-        .spaceport(&["session", "end", short, "--by", "chen", "--reason", "old key, sign in again"])
-        .await?
-        .well()?;
+    let end = async |reason: &str| {
+        world.spaceport(&["session", "end", short, "--by", "chen", "--reason", reason]).await
+    };
+    let long = end(&"x".repeat(301)).await?;
+    ensure!(long.code == 1 && long.stderr.contains("at most 300 characters"), "{}", long.stderr);
+    end("old key,\u{1b}sign\nin\u{7}again").await?.well()?;
+    world.expect("SELECT end_request_reason FROM sessions", "old key, sign in again").await?;
     screen.shows("spaceport: chen ended this session").await?;
     screen.shows("\"old key, sign in again\"").await?;
     screen.shows("ended 255").await?;

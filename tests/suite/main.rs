@@ -17,6 +17,7 @@ mod hostile;
 mod idling;
 mod ledger_pages;
 mod looking_inside;
+mod messages;
 mod money;
 mod notices;
 mod pages;

@@ -366,6 +366,16 @@ async fn a_browser_follows_sessions_and_its_pages_look_right() -> Result<()> {
     pictures.take(&mut browser, "sessions-live").await?;
     browser.goto(&scene.page(&format!("/sessions/{id}"))).await?;
     pictures.take(&mut browser, "session-live").await?;
+    for (text, outcome, name) in [
+        ("is anybody there", "[role=status]", "session-messaged"),
+        ("\u{1b}[2J", "[role=alert]", "session-message-refused"),
+    ] {
+        browser.click("details:has([name=text]) summary").await?;
+        browser.fill("[name=text]", text).await?;
+        browser.click("form[action$='/message'] button").await?;
+        browser.wait(&format!("main {outcome}")).await?;
+        pictures.take(&mut browser, name).await?;
+    }
     browser.goto(&scene.page("/sessions")).await?;
     browser.wait("[data-live-state].running").await?;
     ssh.kill().await?;
@@ -383,7 +393,7 @@ async fn a_browser_follows_sessions_and_its_pages_look_right() -> Result<()> {
     browser.goto(&scene.page(&format!("/sessions/{over}"))).await?;
     pictures.take(&mut browser, "session-ended").await?;
     let complaints = browser.complaints().await?;
-    ensure!(complaints.iter().all(|complaint| complaint.contains("404")), "{complaints:?}");
-    assert_eq!(pictures.taken(), 24, "every page was looked at");
+    ensure!(complaints.iter().all(|complaint| complaint.contains("status of 4")), "{complaints:?}");
+    assert_eq!(pictures.taken(), 32, "every page was looked at");
     Ok(())
 }

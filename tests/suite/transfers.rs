@@ -194,6 +194,13 @@ async fn remote_forward_reaches_the_laptop_where_the_space_allows_it() -> Result
 
 /// PuTTY's command line client, with Alice's key and a command in her space.
 pub(crate) async fn plink(world: &World, gateway: SocketAddr, command: &str) -> Result<Done> {
+    let mut plink = plink_command(world, gateway).await?;
+    plink.args(["-l", "demo", "127.0.0.1", command]);
+    run(plink, &[]).await
+}
+
+/// The same before it is told where to go and what to do.
+pub(crate) async fn plink_command(world: &World, gateway: SocketAddr) -> Result<Command> {
     let ppk = world.folder().join("key.ppk");
     let mut puttygen = Command::new("puttygen");
     puttygen.arg(world.client.key()).args(["-O", "private", "-o"]).arg(&ppk);
@@ -202,8 +209,8 @@ pub(crate) async fn plink(world: &World, gateway: SocketAddr, command: &str) -> 
     let host_key = world.host_key_fingerprint().await.context("the gateway's host key")?;
     let mut plink = Command::new("plink");
     plink.args(["-batch", "-ssh", "-P", &gateway.port().to_string(), "-hostkey", &host_key, "-i"]);
-    plink.arg(&ppk).args(["-l", "demo", "127.0.0.1", command]).env("HOME", world.folder());
-    run(plink, &[]).await
+    plink.arg(&ppk).env("HOME", world.folder());
+    Ok(plink)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! Two people's way through the pages in real browsers, with the keyboard alone: a key is added, a connection seen live
-//! and ended with a reason, its session read; a space is held, stopped and started, or refused by a budget.
+//! Two people's way through the pages in real browsers, with the keyboard alone: a key is added, a connection seen live,
+//! written to and ended with a reason, its session read; a space is held, stopped and started, or refused by a budget.
 
 use std::time::Duration;
 
@@ -47,7 +47,13 @@ async fn a_key_is_added_a_connection_followed_live_and_ended_by_keyboard() -> Re
     // Nobody loads the page anew.
     ada.wait("tbody tr th").await?;
     says(&mut ada, "1 shell").await?;
-    ada.press("tbody details summary", "Enter").await?;
+    ada.press("tbody details:has([name=text]) summary", "Enter").await?;
+    ada.fill("tbody [name=text]", "please <save>, it is needed").await?;
+    ada.press("tbody form[action$='/message'] button", "Enter").await?;
+    says(&mut ada, "the message was shown in 1 terminal.").await?;
+    terminal.shows("ada@example.com writes at ").await?;
+    terminal.shows("\"please <save>, it is needed\"").await?;
+    ada.press("tbody details:has([name=reason]) summary", "Enter").await?;
     ada.fill("tbody [name=reason]", "the <old> key").await?;
     ada.press("tbody [name=reason]", "Enter").await?;
     says(&mut ada, "is ending").await?;

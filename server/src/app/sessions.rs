@@ -1,6 +1,6 @@
 //! `spaceport session`: live sessions, for operators. Any machine that reaches the database will do.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use secrecy::SecretString;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
@@ -8,6 +8,11 @@ use time::format_description::well_known::Rfc3339;
 use super::operator::{complain, named, say, say_json};
 use crate::config::{Config, ConfigError, ConfigSource};
 use crate::domain::bytes::shown;
+use crate::domain::grant::Reason;
+use crate::domain::ids::SessionId;
+use crate::domain::message::{MOST_IN_A_MINUTE, MessageText};
+use crate::gateway::SystemClock;
+use crate::store::messages::MessageRequest;
 use crate::store::{EndRequest, LiveSession, Store};
 
 /// The database that `DATABASE_URL`, the configuration, or the private cluster's own note names.
@@ -89,21 +94,71 @@ fn object(s: &LiveSession) -> Result<serde_json::Value> {
 /// Asks for a session's end. Answers whether there was one to end.
 ///
 /// # Errors
-/// When Postgres is away, or `by` is no name.
+/// When Postgres is away, `by` is no name, or the reason is too long.
 pub async fn end(store: &Store, id: &str, by: &str, reason: &str) -> Result<bool> {
-    match store.request_end(id, &named(by)?, reason).await? {
+    // As on the page, but an operator need not give one.
+    let reason = match reason.parse::<Reason>() {
+        Ok(reason) => reason.as_str().to_owned(),
+        Err(_) if reason.trim().is_empty() => String::new(),
+        Err(why) => return Err(anyhow!("--reason: {why}")),
+    };
+    match store.request_end(id, &named(by)?, &reason).await? {
         EndRequest::Asked(session) => {
             say(&format!("session {} is ending", session.short()));
             Ok(true)
         }
         EndRequest::NotLive => {
-            complain(&format!("no live session has the id {id:?}.\n  All: spaceport session list"));
+            not_live(id);
             Ok(false)
         }
         EndRequest::Several(sessions) => {
-            let all: String = sessions.iter().map(|session| format!("\n  {session}")).collect();
-            complain(&format!("several live sessions end in {id:?}. Write one of these out:{all}"));
+            several(id, &sessions);
             Ok(false)
         }
     }
+}
+
+/// Writes to a session's terminals. Answers whether one has shown it.
+///
+/// # Errors
+/// When Postgres is away, `by` is no name, or the text is none that a terminal may show.
+pub async fn message(store: &Store, id: &str, by: &str, text: &str) -> Result<bool> {
+    let text: MessageText = text.parse().map_err(|why| anyhow!("the message: {why}"))?;
+    match store.send_message(id, &named(by)?, &text).await? {
+        MessageRequest::Sent(message, session) => {
+            let told = store.hear_of_message(message, &SystemClock::start()).await?;
+            let words = format!("session {}: {}", session.short(), told.words());
+            if told.is_shown() {
+                say(&words)
+            } else {
+                complain(&words)
+            }
+            Ok(told.is_shown())
+        }
+        MessageRequest::TooMany(wait) => {
+            complain(&format!(
+                "session {id} has had {MOST_IN_A_MINUTE} messages in a minute, the most that it gets.\n  \
+                 Next: wait {} s",
+                wait.as_secs()
+            ));
+            Ok(false)
+        }
+        MessageRequest::NotLive => {
+            not_live(id);
+            Ok(false)
+        }
+        MessageRequest::Several(sessions) => {
+            several(id, &sessions);
+            Ok(false)
+        }
+    }
+}
+
+fn not_live(id: &str) {
+    complain(&format!("no live session has the id {id:?}.\n  All: spaceport session list"));
+}
+
+fn several(id: &str, sessions: &[SessionId]) {
+    let all: String = sessions.iter().map(|session| format!("\n  {session}")).collect();
+    complain(&format!("several live sessions end in {id:?}. Write one of these out:{all}"));
 }

@@ -119,6 +119,26 @@ impl AuditEvent {
         }
     }
 
+    /// What an admin wrote to a session's terminals, and how many have shown it.
+    #[must_use]
+    pub fn messaged(by: &str, session: SessionId, text: &str, shown: (u32, u32)) -> Self {
+        let (terminals, waiting) = shown;
+        let detail = match waiting {
+            0 => json!({ "text": text, "terminals": terminals }),
+            _ => json!({ "text": text, "terminals": terminals, "waiting": waiting }),
+        };
+        Self {
+            actor: None,
+            actor_name: by.to_owned(),
+            space: None,
+            session: Some(session),
+            connection: None,
+            kind: "session.messaged",
+            allowed: Some(true),
+            detail,
+        }
+    }
+
     /// The same event, tied to a session and a connection.
     #[must_use]
     pub fn within(mut self, session: Option<SessionId>, connection: Option<ConnectionId>) -> Self {

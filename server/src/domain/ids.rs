@@ -88,6 +88,8 @@ uuid_ids! {
     StartId,
     /// One token for the API.
     TokenId,
+    /// One message of an admin to the terminals of a session.
+    MessageId,
 }
 
 /// Why a name was refused.

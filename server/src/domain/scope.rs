@@ -18,7 +18,7 @@ pub enum Scope {
     KeysWrite,
     /// See sessions.
     SessionsRead,
-    /// End them.
+    /// End them, and write to their terminals.
     SessionsWrite,
     /// See what everybody's spaces cost.
     CostRead,
@@ -92,7 +92,7 @@ impl Scope {
             Self::KeysRead => "see your SSH keys",
             Self::KeysWrite => "add and remove your SSH keys: whoever has it can open your spaces",
             Self::SessionsRead => "see your sessions; everybody’s, for auditors and admins",
-            Self::SessionsWrite => "end everybody’s sessions",
+            Self::SessionsWrite => "end everybody’s sessions, and write to their terminals",
             Self::CostRead => "see what everybody’s spaces cost",
             Self::AuditRead => "see the audit log",
             Self::GatewayRead => "see policies and the gateway’s health",

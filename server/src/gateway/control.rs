@@ -1,4 +1,4 @@
-//! What other replicas and admins have to say: ends that are asked for, and what becomes of spaces.
+//! What other replicas and admins have to say: ends that are asked for, messages, and what becomes of spaces.
 
 use std::sync::Arc;
 
@@ -30,6 +30,10 @@ impl Gateway {
                     info!(session.id = %session, by = %by, "an admin ends a session");
                     live.end(EndReason::EndedByAdmin { by, reason });
                 }
+            }
+            Control::ShowMessage(id) => {
+                let gateway = self.clone();
+                self.inner.tracker.spawn(async move { gateway.show_message(id).await });
             }
             Control::Space(notice) => tell_space(&self.inner.sessions, &notice),
         }

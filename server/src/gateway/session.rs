@@ -14,6 +14,7 @@ use super::incoming;
 use super::link::{LinkError, SpaceChannel};
 use super::links::{LinkRide, Wanted, unwatched};
 use super::lock::lock;
+use super::messages::Ear;
 use super::pool::Role;
 use super::raw;
 use super::reach::Visitor;
@@ -242,6 +243,12 @@ impl Session {
     #[must_use]
     pub fn news(&self) -> watch::Receiver<Option<SpaceNews>> {
         self.handle.live.news.subscribe()
+    }
+
+    /// What admins write. Only a terminal listens: as many as do are said to have it.
+    #[must_use]
+    pub fn ear(&self) -> Ear {
+        self.handle.live.ear()
     }
 
     /// Completes when the gateway ends the session: an admin, the policy, a drain, a lost stream, a stopped space.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::sync::{OnceCell, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::activity::{Activity, Track};
 use super::journal::Journal;
 use super::lock::lock;
+use super::messages::{self, Said};
 use super::want::{Connection, Incoming, Notice};
 use crate::domain::access::Action;
 use crate::domain::ending::EndReason;
@@ -44,6 +45,8 @@ pub(super) struct Live {
     pub(super) notices: watch::Sender<Option<Notice>>,
     /// What becomes of its space.
     pub(super) news: watch::Sender<Option<SpaceNews>>,
+    /// What admins write to its terminals.
+    pub(super) said: broadcast::Sender<Arc<Said>>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// Streams of jumps.
     jumps: AtomicUsize,
@@ -116,6 +119,7 @@ impl Sessions {
             cut: CancellationToken::new(),
             notices: watch::Sender::new(notice),
             news: watch::Sender::new(None),
+            said: broadcast::Sender::new(messages::WAITING),
             incoming,
             jumps: AtomicUsize::new(0),
             incoming_taken: Mutex::new(Some(waiting)),

@@ -9,6 +9,7 @@ mod ended;
 mod news;
 mod person;
 mod refused;
+mod said;
 mod status;
 mod text;
 
@@ -34,6 +35,7 @@ pub(super) use person::{
 pub(super) use refused::{
     find_failed, malformed, no_shell, not_forwarded, open_failed, remote_access_off, status_of,
 };
+pub(super) use said::said;
 pub(super) use status::{
     ask_failed, bad_reason, bad_type, code_of, held, hold_how_long, not_stopped, started, status, stopping,
 };

@@ -1,5 +1,6 @@
 //! Bytes between a client's channel and a space's, until one of them is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use crate::domain::ending::EndReason;
 use crate::domain::ports::Clock;
 use crate::domain::space_news::SpaceNews;
 use crate::gateway::link::Output;
-use crate::gateway::{Channel, ChannelInput, ChannelOutput, Notice};
+use crate::gateway::{Channel, ChannelInput, ChannelOutput, Ear, Notice, Said};
 
 /// How long after a command's output its status may come.
 const STATUS: Duration = Duration::from_secs(2);
@@ -64,7 +65,7 @@ pub(super) async fn relay(
             pass_on(requests, &to_space).await;
         }
     };
-    let words = Words::of(client, live, carries);
+    let words = Words::of(client, live, (carries, terminal.has_reader()));
     let down = pump_down(&mut from_space, terminal, words, carries, &sent_all);
     let upward = async { tokio::join!(up, asked) };
     tokio::pin!(gone, down, upward);
@@ -123,6 +124,8 @@ struct Words<'a> {
     notices: watch::Receiver<Option<Notice>>,
     news: watch::Receiver<Option<SpaceNews>>,
     asides: watch::Receiver<Option<Message>>,
+    /// What admins write; only where somebody reads it.
+    ear: Option<Ear>,
     /// Whether this terminal was told that the space stops: only then is it news that it does not.
     warned: bool,
 }
@@ -130,16 +133,19 @@ struct Words<'a> {
 /// Something that people are told.
 struct Word {
     message: Message,
-    /// Whether only terminals should see it.
+    /// Whether only those who read a terminal should see it.
     for_terminals: bool,
     /// Whether it is worth a bell.
     rings: bool,
+    /// Whoever counts who has seen it.
+    said: Option<Arc<Said>>,
 }
 
 impl<'a> Words<'a> {
-    fn of(client: &'a Client, live: &'a Live, carries: Carries) -> Self {
+    fn of(client: &'a Client, live: &'a Live, (carries, read): (Carries, bool)) -> Self {
         let (notices, asides) = (live.session.notices(), client.asides.subscribe());
-        Self { client, live, carries, notices, news: live.session.news(), asides, warned: false }
+        let ear = read.then(|| live.session.ear());
+        Self { client, live, carries, notices, news: live.session.news(), asides, ear, warned: false }
     }
 
     /// The next word. Connections get none. Cancel-safe.
@@ -154,7 +160,7 @@ impl<'a> Words<'a> {
                     if let Some(notice) = notice {
                         let address = &self.client.shared.address;
                         let message = messages::notice(&notice, self.live.space_name(), address);
-                        return Word { message, for_terminals: true, rings: false };
+                        return Word { message, for_terminals: true, rings: false, said: None };
                     }
                 }
                 Ok(()) = self.news.changed() => {
@@ -166,8 +172,12 @@ impl<'a> Words<'a> {
                 Ok(()) = self.asides.changed() => {
                     let aside = self.asides.borrow_and_update().clone();
                     if let Some(message) = aside {
-                        return Word { message, for_terminals: false, rings: false };
+                        return Word { message, for_terminals: false, rings: false, said: None };
                     }
+                }
+                Some(said) = heard(&mut self.ear) => {
+                    let message = messages::said(&said.by, &said.text, self.client.shared.clock.now());
+                    return Word { message, for_terminals: true, rings: true, said: Some(said) };
                 }
                 else => std::future::pending().await,
             }
@@ -184,8 +194,33 @@ impl<'a> Words<'a> {
         let Client { shared, user, .. } = self.client;
         let reader = messages::Reader { name: user.name.as_str(), now: shared.clock.now() };
         let message = messages::space_news(news, self.live.space_name(), &reader, &shared.address);
-        Some(Word { message, for_terminals: true, rings })
+        Some(Word { message, for_terminals: true, rings, said: None })
     }
+}
+
+/// What an admin writes next, where somebody would read it. Cancel-safe.
+async fn heard(ear: &mut Option<Ear>) -> Option<Arc<Said>> {
+    match ear {
+        Some(ear) => ear.next().await,
+        None => None,
+    }
+}
+
+/// Tells whoever is at the client's end, if it is for them.
+async fn tell(terminal: &Terminal, word: Word) -> Result<(), Gone> {
+    if word.for_terminals && !terminal.has_reader() {
+        return Ok(());
+    }
+    if terminal.pty {
+        // Whatever runs may have left the cursor inside a line.
+        let bell = if word.rings { messages::BELL } else { "" };
+        terminal.notice(format!("{bell}{}", terminal.newline())).await?;
+    }
+    terminal.say(&word.message).await?;
+    if let Some(said) = word.said {
+        said.shown();
+    }
+    Ok(())
 }
 
 /// The end of a command's output, held back until its status is known: a client that has seen both ends closes the
@@ -227,14 +262,7 @@ async fn pump_down(
         let output = tokio::select! {
             output = from_space.next() => output,
             word = words.next() => {
-                if terminal.pty {
-                    // Whatever runs may have left the cursor inside a line.
-                    let bell = if word.rings { messages::BELL } else { "" };
-                    terminal.notice(format!("{bell}{}", terminal.newline())).await?;
-                }
-                if terminal.pty || !word.for_terminals {
-                    terminal.say(&word.message).await?;
-                }
+                tell(terminal, word).await?;
                 continue;
             }
             () = eof.due() => {

@@ -99,6 +99,10 @@ impl Asking {
         let (size, sizes) = watch::channel(pty.clone());
         let (signal, signals) = mpsc::channel(SIGNALS);
         let terminal = Terminal::new(write, handle, pty.as_ref().map(|pty| pty.term.as_str()));
+        let terminal = match purpose {
+            Purpose::Subsystem(_) => terminal.for_programs(),
+            Purpose::Shell | Purpose::Exec(_) | Purpose::Forward { .. } => terminal,
+        };
         let want = Want { purpose, pty, env, agent };
         let requests = Requests { size: sizes, signals };
         let running = Running { closed: closed.clone(), size, signals: signal };

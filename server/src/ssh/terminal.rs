@@ -25,13 +25,26 @@ pub(super) struct Terminal {
     pub(super) pty: bool,
     /// Whether the terminal cannot rewrite a line.
     pub(super) dumb: bool,
+    /// Whether what runs talks to a program and not to a person, terminal or not: a subsystem.
+    program: bool,
 }
 
 impl Terminal {
     /// A channel with a terminal of this kind, or without one.
     pub(super) fn new(write: ChannelWriteHalf<Msg>, handle: Handle, term: Option<&str>) -> Self {
         let dumb = term.is_some_and(|term| term.is_empty() || term == "dumb");
-        Self { write, handle, pty: term.is_some(), dumb }
+        Self { write, handle, pty: term.is_some(), dumb, program: false }
+    }
+
+    /// The same for programs, which would choke on words.
+    pub(super) const fn for_programs(mut self) -> Self {
+        self.program = true;
+        self
+    }
+
+    /// Whether somebody reads what is shown, between whatever else is.
+    pub(super) const fn has_reader(&self) -> bool {
+        self.pty && !self.program
     }
 
     /// The channel.

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::domain::ids::{ReplicaId, SessionId, UserName};
+use crate::domain::ids::{MessageId, ReplicaId, SessionId, UserName};
 use crate::domain::ports::Clock;
 use crate::domain::space_news::SpaceNotice;
 
@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub enum Control {
     /// End this session.
     EndSession(EndWish),
+    /// Show this message in the terminals of its session, if it is still to be had.
+    ShowMessage(MessageId),
     /// Tell whoever is in a space.
     Space(SpaceNotice),
 }
@@ -56,6 +58,8 @@ impl EndWish {
 pub(super) enum Message {
     /// To the replica that serves the session.
     EndSession { replica: Uuid, session: Uuid, by: String, reason: String },
+    /// To the replica that serves the session: its terminals have a message to show.
+    Show { replica: Uuid, message: Uuid },
     /// To all of them.
     Space(SpaceNotice),
 }
@@ -100,7 +104,7 @@ pub struct Controls {
     replica: ReplicaId,
     clock: Arc<dyn Clock>,
     listener: Option<PgListener>,
-    /// Found but not handed out; no longer than this replica's sessions are many, and one.
+    /// Found but not handed out; of ends and of messages no more than this replica's sessions may have, and one.
     queue: VecDeque<Control>,
     /// Sessions whose end has been handed out and that have not ended.
     told: HashSet<SessionId>,
@@ -163,6 +167,9 @@ impl Controls {
         for wish in pending {
             self.end(wish);
         }
+        // Whoever is second to take one finds it taken.
+        let messages = self.store.pending_messages(self.replica).await?;
+        self.queue.extend(messages.into_iter().map(Control::ShowMessage));
         Ok(())
     }
 
@@ -173,6 +180,11 @@ impl Controls {
                     && let Some(wish) = EndWish::read(session, &by, reason)
                 {
                     self.end(wish);
+                }
+            }
+            Ok(Message::Show { replica, message }) => {
+                if replica == self.replica.uuid() {
+                    self.queue.push_back(Control::ShowMessage(message.into()));
                 }
             }
             Ok(Message::Space(notice)) => self.queue.push_back(Control::Space(notice)),

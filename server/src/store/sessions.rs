@@ -4,6 +4,7 @@ pub mod history;
 pub mod live;
 pub mod one;
 
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -156,7 +157,8 @@ impl Store {
         )
         .fetch_one(&mut *tx)
         .await?;
-        audit_request(&mut tx, session, by, &reason).await?;
+        let detail = json!({ "reason": reason });
+        audit_request(&mut tx, session, by.as_str(), "session.end_requested", detail).await?;
         let message =
             Message::EndSession { replica: row.replica_id, session, by: row.by, reason: row.reason };
         sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, message.payload()).execute(&mut *tx).await?;
@@ -184,7 +186,7 @@ impl Store {
 }
 
 /// Locks and answers the live sessions with this id, or with this end of an id.
-async fn find_live(on: &mut PgConnection, id: &str) -> Result<Vec<Uuid>, StoreError> {
+pub(super) async fn find_live(on: &mut PgConnection, id: &str) -> Result<Vec<Uuid>, StoreError> {
     let Some(digits) = id_digits(id) else { return Ok(Vec::new()) };
     let ids = sqlx::query_scalar!(
         "SELECT id FROM sessions
@@ -197,22 +199,24 @@ async fn find_live(on: &mut PgConnection, id: &str) -> Result<Vec<Uuid>, StoreEr
     Ok(ids)
 }
 
-async fn audit_request(
+/// Writes down what was asked about a session.
+pub(super) async fn audit_request(
     on: &mut PgConnection,
     session: Uuid,
-    by: &UserName,
-    reason: &str,
+    by: &str,
+    kind: &str,
+    detail: Value,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO audit (id, at, replica_id, actor_name, space_id, session_id, connection_id, kind, allowed,
                             detail)
-         SELECT $2, now(), replica_id, $3, space_id, id, connection_id, 'session.end_requested', true,
-                jsonb_build_object('reason', $4::text)
+         SELECT $2, now(), replica_id, $3, space_id, id, connection_id, $4, true, $5
          FROM sessions WHERE id = $1",
         session,
         AuditId::generate().uuid(),
-        by.as_str(),
-        reason,
+        by,
+        kind,
+        detail,
     )
     .execute(on)
     .await?;

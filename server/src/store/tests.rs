@@ -10,6 +10,7 @@ mod embedded;
 mod grants;
 mod leases;
 mod logins;
+mod messages;
 mod money;
 mod record;
 mod sessions;

@@ -56,6 +56,7 @@ fn operations() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(sessions::past::jsonl))
         .routes(routes!(sessions::one::show))
         .routes(routes!(sessions::end))
+        .routes(routes!(sessions::message::send))
         .routes(routes!(cost::show))
         .routes(routes!(cost::csv))
         .routes(routes!(cost::jsonl))

@@ -214,6 +214,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/sessions/history.jsonl", get(sessions::history::jsonl))
         .route("/sessions/{session}", get(sessions::one::show))
         .route("/sessions/{session}/end", post(sessions::live::end))
+        .route("/sessions/{session}/message", post(sessions::message::send))
         .route("/live/sessions", get(live::sessions::stream))
         .route("/live/spaces", get(live::spaces::stream))
         .route("/users", get(users::list))

@@ -79,6 +79,17 @@ impl client::Handler for Ear {
     }
 }
 
+/// What the gateway writes when it rings for words of its own.
+const RINGS: &[u8] = b"\x07\r\nspaceport: ";
+
+/// Without the bells that are meant: one before each of the gateway's own messages.
+fn without_bells(mut out: Vec<u8>) -> Vec<u8> {
+    while let Some(at) = out.windows(RINGS.len()).position(|piece| piece == RINGS) {
+        out.remove(at);
+    }
+    out
+}
+
 /// A client that is connected.
 pub(super) struct Caller {
     handle: Handle<Ear>,
@@ -162,6 +173,7 @@ impl Caller {
             }
         }
         ensure!(!out.is_empty() || !err.is_empty() || status.is_some(), "{what:?} got no answer");
+        let out = without_bells(out);
         self.heard.note(&format!("the answer to {what:?}"), &out);
         self.heard.note(&format!("the warnings of {what:?}"), &err);
         let out = String::from_utf8_lossy(&out).into_owned() + &String::from_utf8_lossy(&err);

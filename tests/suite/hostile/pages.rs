@@ -20,7 +20,7 @@ const PARAMETERS: [(&str, &[&str]); 13] = [
     ("/spaces", &["q", "of", "done"]),
     ("/spaces/main/team", &["done"]),
     ("/signin", &["return"]),
-    ("/sessions", &["q", "mode", "idle", "sort", "after", "ending"]),
+    ("/sessions", &["q", "mode", "idle", "sort", "after", "ending", "messaged"]),
     ("/sessions/history", &["q", "from", "to", "end", "person", "after"]),
     ("/sessions/history.csv", &["q", "from", "to", "end", "person"]),
     ("/sessions/history.jsonl", &["q"]),
@@ -72,9 +72,15 @@ async fn every_parameter_of_every_page_stays_text() -> Result<()> {
         }
     }
     // Forms that are sent back with what was typed.
+    let caller = stage.call("plain", "team").await?;
+    caller.channel().await?.exec(true, "sleep 1000").await?;
+    let live = "SELECT id FROM sessions WHERE ended_at IS NULL";
+    let live = until("a session", LIMIT, async || stage.scene.world.value(live).await).await?;
+    let message = format!("/sessions/{live}/message");
     for text in HOSTILE {
         for (path, fields) in [
-            ("/keys", &["key", "name"][..]),
+            (message.as_str(), &["text"][..]),
+            ("/keys", &["key", "name"]),
             ("/keys/certificate", &["key"]),
             ("/grants", &["user", "space", "for", "reason"]),
             ("/spaces/main/team/hold", &["for", "because"]),

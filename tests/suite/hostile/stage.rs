@@ -24,6 +24,8 @@ pub(super) const LIMIT: Duration = Duration::from_secs(60);
 pub(super) const LONG: &str = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW";
 /// A space that does not start.
 pub(super) const FAILS: &str = "fails";
+/// How many of the texts have what a terminal would obey, or what turns text around, beside blanks and line breaks.
+const OBEYED: usize = 6;
 /// Everything is looked at each second or two, and nothing is stopped.
 const QUICK: &str =
     "[start]\npoll_s = 1\n\n[watch]\nevery_s = 1\n\n[idle]\nmode = \"never\"\nlook_every_s = 2\n\n";
@@ -210,14 +212,37 @@ impl Stage {
             caller.forward(text).await?;
         }
         let channel = caller.channel().await?;
+        channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await?;
         channel.exec(true, "sleep 1000").await?;
         let live = self
             .id("SELECT id FROM sessions WHERE ended_at IS NULL AND client_version LIKE '%plain'")
             .await?;
+        self.id("SELECT id FROM channels WHERE pty AND ended_at IS NULL").await?;
+        self.messages(&live).await?;
         let path = format!("/sessions/{live}/end");
         self.post(&self.ada, &path, &[("reason", &together(0, 300))]).await?.is(200)?;
-        caller.hear_out("an end by an admin", channel).await?;
+        let answer = caller.hear_out("messages and an end by an admin", channel).await?;
+        ensure!(answer.out.matches(" writes at ").count() == HOSTILE.len() - OBEYED, "{}", answer.out);
         self.id("SELECT id FROM sessions WHERE end_code = 'ended_by_admin'").await?;
+        Ok(())
+    }
+
+    /// Everything that an admin may write to a terminal. What it would obey is refused.
+    async fn messages(&self, session: &str) -> Result<()> {
+        let mut refused = 0;
+        for text in HOSTILE {
+            let page =
+                self.post(&self.ada, &format!("/sessions/{session}/message"), &[("text", text)]).await?;
+            if page.status == 422 {
+                refused += 1;
+            } else {
+                page.is(200)?.shows("the message was shown in 1 terminal.")?;
+            }
+            // A session gets ten a minute.
+            let earlier = "UPDATE messages SET sent_at = sent_at - interval '2 minutes'";
+            sqlx::query(earlier).execute(&self.scene.world.database).await?;
+        }
+        ensure!(refused == OBEYED, "{refused} are refused");
         Ok(())
     }
 

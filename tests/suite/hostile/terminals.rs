@@ -164,6 +164,7 @@ async fn operators(stage: &Stage) -> Result<()> {
             &["user", "suspend", &text, "--reason", &text, "--by", "dana"],
             &["key", "revoke", &text, "--by", "dana"],
             &["grant", "end", &text, "--by", &text],
+            &["session", "message", &text, &text, "--by", "dana"],
             &["session", "end", &text, "--by", "dana", "--reason", &text],
         ] {
             let done = operator(world, command).await?;

@@ -69,6 +69,12 @@ impl Message {
         self
     }
 
+    /// A line of its own with all that somebody wrote, in quotes.
+    pub(in crate::ssh) fn quote(mut self, text: &str, longest: usize) -> Self {
+        self.lines.push(Line::Detail(format!("\"{}\"", clean_to(text, longest))));
+        self
+    }
+
     /// Something to do, numbered.
     pub(in crate::ssh) fn step(mut self, word: &'static str, text: impl AsRef<str>) -> Self {
         self.lines.push(Line::Step(word, clean(text.as_ref())));
@@ -157,6 +163,10 @@ pub(super) fn wrap(out: &mut String, lead: &str, indent: usize, text: &str, newl
 
 /// Text from elsewhere as printable ASCII: a blank for each run of blanks and controls, `?` for what is foreign.
 pub(in crate::ssh) fn clean(text: &str) -> String {
+    clean_to(text, FOREIGN)
+}
+
+fn clean_to(text: &str, longest: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {
         let c = match c {
@@ -167,7 +177,7 @@ pub(in crate::ssh) fn clean(text: &str) -> String {
         if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
             continue;
         }
-        if out.len() >= FOREIGN {
+        if out.len() >= longest {
             out.push_str("...");
             return out;
         }

@@ -23,7 +23,10 @@ const ALWAYS: [(&str, &str); 6] = [
     ("401", "There is no token, or it lets nobody in"),
     ("403", "The token lacks the scope, or the access policy says no"),
     ("404", "There is no such thing, or not for you"),
-    ("429", "The person's tokens ask too often; Retry-After says when to ask again"),
+    (
+        "429",
+        "The person's tokens, or this operation, are asked too often; Retry-After says when to ask again",
+    ),
     ("503", "The database is away, the gateway restarts, or spaces are not watched"),
 ];
 /// Those of operations that change something, besides.

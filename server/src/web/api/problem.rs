@@ -138,8 +138,12 @@ impl Problem {
     }
 
     pub(super) fn too_many(wait: Duration) -> Self {
-        let seconds = wait.as_secs() + 1;
-        let problem = Self::new(Kind::TooMany, format!("Your tokens ask too often. Wait {seconds} s."));
+        Self::too_often("Your tokens ask too often.", wait.as_secs() + 1)
+    }
+
+    /// What came too often, and for how many seconds to wait.
+    pub(super) fn too_often(what: &str, seconds: u64) -> Self {
+        let problem = Self::new(Kind::TooMany, format!("{what} Wait {seconds} s."));
         Self { header: Some((RETRY_AFTER, HeaderValue::from(seconds))), ..problem }
     }
 

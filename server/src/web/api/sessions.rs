@@ -1,5 +1,6 @@
-//! Sessions: those that are live, and ending them; past ones and each by itself are in files of their own.
+//! Sessions: those that are live, and ending them; messages, past ones and each by itself are in files of their own.
 
+pub(super) mod message;
 pub(super) mod one;
 pub(super) mod past;
 

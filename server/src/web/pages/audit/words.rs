@@ -19,6 +19,7 @@ pub(super) const KINDS: [Group; 13] = [
             ("session.opened", "opened a session"),
             ("session.ended", "session ended"),
             ("session.reopened", "session goes on"),
+            ("session.messaged", "wrote to a session’s terminals"),
         ],
     ),
     (
@@ -121,7 +122,7 @@ pub(super) fn did(kind: &str) -> String {
 }
 
 /// Fields that are told in a sentence of their own, in this order.
-const SENTENCES: [&str; 4] = ["because", "reason", "why", "error"];
+const SENTENCES: [&str; 5] = ["text", "because", "reason", "why", "error"];
 /// Fields that only machines need: what they say stands in other columns or is no word.
 const LEFT_OUT: [&str; 3] = ["run", "connection", "login"];
 
@@ -132,8 +133,11 @@ pub(super) fn because(kind: &str, detail: &Value, zone: &Zone) -> String {
     for name in SENTENCES {
         if let Some(text) = fields.get(name).map(said).filter(|text| !text.is_empty()) {
             // What people wrote stands in quotes.
-            let quoted =
-                name == "reason" && !matches!(kind, "session.ended" | "session.reopened" | "login.ended");
+            let quoted = match name {
+                "text" => true,
+                "reason" => !matches!(kind, "session.ended" | "session.reopened" | "login.ended"),
+                _ => false,
+            };
             parts.push(if quoted { format!("“{text}”") } else { text });
         }
     }
@@ -198,6 +202,8 @@ mod tests {
         assert_eq!(because("session.ended", &ended), "the client left; code: client_left");
         let stopped = json!({ "run": "x", "trigger": { "idle": {} }, "policy": "the default" });
         assert_eq!(because("space.stopped", &stopped), "policy: the default; trigger: idle");
+        let messaged = json!({ "terminals": 2, "text": "please save" });
+        assert_eq!(because("session.messaged", &messaged), "“please save”; terminals: 2");
         let odd = json!({ "a": [1, null, "b"], "flag": true, "none": null });
         assert_eq!(because("x.y", &odd), "a: 1, b; flag: yes");
     }

@@ -8,6 +8,7 @@ use axum::extract::{Form, Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::message::told;
 use super::rows::{Row, filter_of, sentence};
 use crate::domain::grant::Reason;
 use crate::domain::ids::SessionId;
@@ -31,6 +32,7 @@ pub(in crate::web) struct Wanted {
     sort: String,
     after: String,
     ending: String,
+    messaged: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,7 +97,10 @@ pub(in crate::web) async fn list(
         rows: page.sessions.iter().map(|watched| Row::of(watched, &wall)).collect(),
         sorts: sorts(order, |sort| here(sort, "")),
         may_end: person.who.user.role >= Role::Admin,
-        done: short.map(|id| format!("Session {id} is ending. Its terminal says who ended it, and why.")),
+        done: match short {
+            Some(id) => Some(format!("Session {id} is ending. Its terminal says who ended it, and why.")),
+            None => told(&site, &wanted.messaged, None).await?,
+        },
         caption: match order {
             LiveOrder::Since => "Live sessions, newest first",
             LiveOrder::Person => "Live sessions, by person",

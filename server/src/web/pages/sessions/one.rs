@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::message::{self, Refused};
 use super::rows::{kind_words, space_path};
 use crate::domain::ending::at_length;
 use crate::domain::ids::{SessionId, UserId};
@@ -21,6 +23,12 @@ use crate::web::pages::{Bar, Problem, page_of};
 use crate::web::show::{WallClock, When};
 use crate::web::site::Site;
 use crate::web::visit::Person;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::web) struct Wanted {
+    messaged: String,
+}
 
 #[derive(Template)]
 #[template(path = "session.html")]
@@ -56,6 +64,10 @@ struct SessionPage {
     audit: Vec<Decision>,
     onlooker: bool,
     may_end: bool,
+    done: Option<String>,
+    /// Why a message was not sent.
+    problem: Option<String>,
+    typed: String,
 }
 
 struct Stream {
@@ -89,6 +101,7 @@ pub(in crate::web) async fn show(
     State(site): State<Arc<Site>>,
     person: Person,
     Path(session): Path<String>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let id: SessionId = session.parse().map_err(|_| Problem::NotFound)?;
     let session = site.store.session(id).await?.ok_or(Problem::NotFound)?;
@@ -97,7 +110,21 @@ pub(in crate::web) async fn show(
     if !onlooker && session.user_id != user.id {
         return Err(Problem::NotFound);
     }
-    Ok(page_of(&page(&person, session, onlooker)))
+    let done = message::told(&site, &wanted.messaged, Some(session.id)).await?;
+    Ok(page_of(&SessionPage { done, ..page(&person, session, onlooker) }))
+}
+
+/// The page for an admin whose message was refused.
+pub(super) async fn refused(
+    site: &Site,
+    person: &Person,
+    id: SessionId,
+    refused: Refused,
+) -> Result<Response, Problem> {
+    // Where there is no form, there is none to come back to.
+    let session = site.store.session(id).await?.filter(|session| session.end.is_none());
+    let page = page(person, session.ok_or(Problem::NotFound)?, true);
+    Ok(page_of(&SessionPage { problem: Some(refused.why), typed: refused.typed, ..page }))
 }
 
 fn page(person: &Person, session: RecordedSession, onlooker: bool) -> SessionPage {
@@ -138,6 +165,9 @@ fn page(person: &Person, session: RecordedSession, onlooker: bool) -> SessionPag
         audit: session.audit.into_iter().map(|decision| shown_decision(decision, &wall)).collect(),
         onlooker,
         may_end: person.who.user.role >= Role::Admin && session.end.is_none(),
+        done: None,
+        problem: None,
+        typed: String::new(),
     }
 }
 
@@ -214,12 +244,15 @@ fn because(detail: &Value) -> String {
     if let Some(reason) = reason {
         return reason.to_owned();
     }
-    let fields = detail.as_object().into_iter().flatten().filter(|(name, _)| *name != "action");
+    // What somebody wrote comes first.
+    let text = detail.get("text").and_then(Value::as_str).map(|text| format!("“{text}”"));
+    let fields = detail.as_object().into_iter().flatten();
+    let fields = fields.filter(|(name, _)| !matches!(name.as_str(), "action" | "text"));
     let words = fields.map(|(name, value)| match value {
         Value::String(text) => format!("{name} {text}"),
         other => format!("{name} {other}"),
     });
-    words.collect::<Vec<_>>().join(", ")
+    text.into_iter().chain(words).collect::<Vec<_>>().join(", ")
 }
 
 /// `12 s`, `4 h 20 min`.
@@ -242,6 +275,7 @@ mod tests {
         assert_eq!(did("access.allowed", &json!({ "action": "open" })), "access allowed: open");
         assert_eq!(because(&json!({ "action": "open", "because": "it is yours" })), "it is yours");
         assert_eq!(because(&json!({ "mode": "jump", "n": 2 })), "mode jump, n 2");
+        assert_eq!(because(&json!({ "terminals": 2, "text": "save" })), "“save”, terminals 2");
         assert_eq!(because(&json!({})), "");
     }
 
