@@ -80,7 +80,10 @@ const lookInside = async ({ nth, rules }) => {
   return wrong;
 };
 const closeInside = (nth) => {
-  for (const details of globalThis.closedAtFirst[nth][1]) details.open = false;
+  const says = (details) => details.querySelector('summary').textContent;
+  // A page that was made anew while it was looked at has kept open what was open, in other elements.
+  const opened = new Set(globalThis.closedAtFirst[nth][1].map(says));
+  for (const details of document.querySelectorAll('details[open]')) if (opened.has(says(details))) details.open = false;
 };
 // One menu that opens closes another: what was open is opened again.
 const reopen = () => {
