@@ -291,7 +291,7 @@ fn names(page: &Page) -> Vec<String> {
 async fn very_many_spaces_come_in_pages_that_a_first_paint_holds() -> Result<()> {
     let space = |n: usize| {
         let space = SpaceSpec::shared(&format!("s{n}"), "alice");
-        if n % 2 == 0 { space.running() } else { space }
+        if n.is_multiple_of(2) { space.running() } else { space }
     };
     let spaces = (0..120).map(space).collect();
     let quotas = [("ml.m5.xlarge".to_owned(), 1_000)].into();
