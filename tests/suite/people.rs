@@ -291,7 +291,10 @@ async fn an_admin_finds_somebody_and_takes_a_key_of_theirs_away() -> Result<()> 
     ensure!(csv.body.contains(&format!("{id},anna@example.com,idp,user,idp/ml,signed-in,")), "{csv:?}");
     let lines = ada.get(&scene.page("/users.jsonl")).await?.is(200)?;
     let people: Vec<Value> = lines.body.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    ensure!(people.iter().any(|person| person["profiles"] == serde_json::json!(["main/alice"])), "{people:?}");
+    ensure!(
+        people.iter().any(|person| person["profiles"] == serde_json::json!(["main/alice"])),
+        "{people:?}"
+    );
     anna.get(&scene.page("/users.csv")).await?.is(404)?;
     scene.world.expect("SELECT count(*) FROM audit WHERE kind = 'user.exported'", "2").await?;
 

@@ -8,6 +8,7 @@ use spaceport_tests::browser::Browser;
 use spaceport_tests::until::until;
 
 use crate::approval::{is_in, waiting};
+use crate::grants::allow_grants;
 use crate::scene::{Scene, Setting};
 use crate::spaces::QUICK;
 
@@ -79,7 +80,7 @@ async fn keys_sessions_and_approvals_need_no_scripts() -> Result<()> {
     ada.fill("main", &[("q", "nobody-like-that")]).await?;
     ada.says("No live session is like that.").await?;
     ada.open("/sessions").await?;
-    ada.enter("tbody details summary").await?;
+    ada.enter("tbody details:has([name=reason]) summary").await?;
     ada.fill("tbody", &[("reason", "without scripts")]).await?;
     ada.says("is ending").await?;
     terminal.shows("without scripts").await?;
@@ -109,6 +110,7 @@ async fn keys_sessions_and_approvals_need_no_scripts() -> Result<()> {
 async fn spaces_grants_people_and_tokens_need_no_scripts() -> Result<()> {
     let idle = QUICK.replace("look_every_s = 2\nidle_s = 6", "idle_s = 6000");
     let scene = Scene::with(Setting { gateway: idle, ..Setting::default() }).await?;
+    allow_grants(&scene.world)?;
     let mut ada = Visit::of(&scene, "ada", "/grants").await?;
     let mut anna = Visit::of(&scene, "anna", "/spaces").await?;
     let grant =
@@ -131,10 +133,15 @@ async fn spaces_grants_people_and_tokens_need_no_scripts() -> Result<()> {
 
     anna.open("/tokens").await?;
     anna.browser.fill("form[action='/tokens'] [name=name]", "nightly").await?;
+    anna.browser.press("input[name=scope][value='spaces:read']", "Space").await?;
     anna.enter("form[action='/tokens'] button").await?;
     anna.browser.wait(".copy code").await?;
     let pressable = "[...document.querySelectorAll('.copy .js')].map((button) => button.checkVisibility())";
-    assert_eq!(anna.browser.value(pressable).await?, json!([false, false]), "what needs scripts is not shown");
+    assert_eq!(
+        anna.browser.value(pressable).await?,
+        json!([false, false]),
+        "what needs scripts is not shown"
+    );
     anna.shows("/tokens", "tbody tr:has-text('nightly')").await?;
 
     ada.open("/users").await?;

@@ -6,8 +6,7 @@ use spaceport_tests::until::until;
 use spaceport_tests::visitor::Visitor;
 
 use super::{
-    LIMIT, Request, asks, audited, complete, connecting, is_in, no_certificates, nothing_bound,
-    waiting,
+    LIMIT, Request, asks, audited, complete, connecting, is_in, no_certificates, nothing_bound, waiting,
 };
 use crate::scene::{Scene, Setting};
 

@@ -133,7 +133,11 @@ pub(in crate::web) async fn suspend(
     let Form(form) = form.map_err(|_| Problem::Form)?;
     let user = known(&site, &user)?;
     let refused = |why: &str| {
-        (StatusCode::UNPROCESSABLE_ENTITY, page(&site, &person, &Asked::default(), None, Some(why.to_owned()))).into_response()
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            page(&site, &person, &Asked::default(), None, Some(why.to_owned())),
+        )
+            .into_response()
     };
     if user == person.0.who.user.id {
         return Ok(refused("You cannot suspend yourself. Ask another admin."));

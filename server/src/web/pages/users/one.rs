@@ -7,10 +7,9 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{Row, known, row};
+use super::{Kept, Row, known, row};
 use crate::domain::ids::KeyId;
-use crate::identity::Entry;
-use crate::identity::MyKeys;
+use crate::identity::{Entry, MyKeys};
 use crate::web::pages::{Bar, Problem, page_of};
 use crate::web::query::address;
 use crate::web::show::minute;
@@ -108,7 +107,9 @@ fn key_rows(keys: MyKeys, entry: &Entry, reader: &Person) -> Vec<KeyRow> {
     let shown = |at| minute(at, &reader.zone);
     let listed = keys.listed.into_iter().map(|listed| KeyRow {
         id: None,
-        name: Some(listed.key.comment().to_string()).filter(|name| !name.is_empty()).unwrap_or("key".to_owned()),
+        name: Some(listed.key.comment().to_string())
+            .filter(|name| !name.is_empty())
+            .unwrap_or("key".to_owned()),
         fingerprint: listed.fingerprint,
         counts: "as long as the configuration file lists it".to_owned(),
     });
@@ -117,7 +118,9 @@ fn key_rows(keys: MyKeys, entry: &Entry, reader: &Person) -> Vec<KeyRow> {
         name: key.name,
         fingerprint: key.fingerprint,
         counts: match key.expires_at {
-            Some(until) => format!("approved {} from {}, until {}", shown(key.added_at), key.added_from, shown(until)),
+            Some(until) => {
+                format!("approved {} from {}, until {}", shown(key.added_at), key.added_from, shown(until))
+            }
             None => format!("added {} from {}, until it is removed", shown(key.added_at), key.added_from),
         },
     });
