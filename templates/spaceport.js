@@ -25,6 +25,11 @@ try {
   // Without a memory of the tab a second time would not be known for one. The next page has the zone.
 }
 
+// On a phone the bar scrolls: it begins at the page that is shown, also where CSS does not know how.
+const bar = document.querySelector(".nav");
+const here = bar?.querySelector("[aria-current]");
+if (here) bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2 - bar.offsetLeft;
+
 // Copies a command.
 addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

@@ -150,7 +150,7 @@ async fn a_new_key_is_approved_in_a_browser_and_not_asked_about_again() -> Resul
     pictures.take(&mut browser, "approve-done").await?;
     browser.goto(&scene.page("/keys")).await?;
     let keys = browser.text("main").await?;
-    ensure!(keys.contains(&fingerprint) && keys.contains("approved until"), "{keys}");
+    ensure!(keys.contains(&fingerprint) && keys.contains("approved ") && keys.contains(", until "), "{keys}");
     pictures.take(&mut browser, "keys-approved").await?;
     // The wrong code, and icons of the provider's pages. Nothing was against the content policy.
     let complaints = browser.complaints().await?;

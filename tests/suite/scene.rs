@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -181,10 +182,13 @@ impl Tls {
     }
 }
 
-/// A port that nobody listens on, below those that the system gives to connections: it stays free until it is used.
+/// A port that nobody listens on, below those that the system gives to connections, and that no other test was given: it
+/// stays free until it is used.
 pub(crate) fn free_port() -> Result<u16> {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     for _ in 0..100 {
-        let port = u16::try_from(20_000 + uuid::Uuid::new_v4().as_u128() % 12_000)?;
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(20_000 + (std::process::id().wrapping_mul(97) + given) % 12_000)?;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use spaceport_tests::browser::Browser;
+use spaceport_tests::provider::account;
 use spaceport_tests::until::until;
 use spaceport_tests::visitor::{Page, Visitor};
 use studio_simulator::fixture::{Fixture, SpaceSpec};
@@ -170,16 +171,17 @@ async fn a_start_over_budget_is_refused_in_words_and_leaves_the_space_alone() ->
 async fn what_is_not_ones_own_is_not_there_and_auditors_see_without_touching() -> Result<()> {
     let scene = scene().await?;
     let (anna, _) = scene.sign_in("anna").await?;
-    let (ada, _) = scene.sign_in("ada").await?;
-    shows(&ada, &scene.page("/spaces?of=everybody"), "/spaces/main/demo").await?.shows("Everybody’s")?;
+    scene.provider.add(account("audrey", &["ml", "auditors"])).await?;
+    let (audrey, _) = scene.sign_in("audrey").await?;
+    shows(&audrey, &scene.page("/spaces?of=everybody"), "/spaces/main/demo").await?.shows("Everybody’s")?;
     for path in ["/spaces/main/bo-private", "/spaces/main/nowhere", "/spaces/x/team", "/spaces?of=everybody"]
     {
         anna.get(&scene.page(path)).await?.is(404).with_context(|| path.to_owned())?;
     }
-    let seen = ada.get(&scene.page("/spaces/main/bo-private")).await?.is(200)?.shows("Seven days")?;
+    let seen = audrey.get(&scene.page("/spaces/main/bo-private")).await?.is(200)?.shows("Seven days")?;
     ensure!(!seen.body.contains("/spaces/main/bo-private/stop"), "{seen:?}");
     for what in ["hold", "stop", "start"] {
-        for visitor in [&anna, &ada] {
+        for visitor in [&anna, &audrey] {
             let path = scene.page(&format!("/spaces/main/bo-private/{what}"));
             visitor.post(Some(&scene.site), &path, &[("for".to_owned(), "1h".to_owned())]).await?.is(404)?;
         }

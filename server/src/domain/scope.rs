@@ -26,9 +26,9 @@ pub enum Scope {
     AuditRead,
     /// See policies and the gateway's health.
     GatewayRead,
-    /// See people and grants.
+    /// See people, their keys and grants.
     PeopleRead,
-    /// Suspend people, and grant spaces to them.
+    /// Suspend people, take keys away from them, and grant spaces to them.
     PeopleWrite,
 }
 
@@ -96,8 +96,8 @@ impl Scope {
             Self::CostRead => "see what everybody’s spaces cost",
             Self::AuditRead => "see the audit log",
             Self::GatewayRead => "see policies and the gateway’s health",
-            Self::PeopleRead => "see people and grants",
-            Self::PeopleWrite => "suspend people and grant spaces",
+            Self::PeopleRead => "see people, their keys and grants",
+            Self::PeopleWrite => "suspend people, take their keys away, and grant spaces",
         }
     }
 }

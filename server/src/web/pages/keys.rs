@@ -9,8 +9,10 @@ use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use time::OffsetDateTime;
 
 use super::{Bar, Problem, page_of};
+use crate::domain::day::Zone;
 use crate::identity::{AddKeyError, PastedKeyError};
 use crate::web::show::minute;
 use crate::web::site::Site;
@@ -38,8 +40,7 @@ struct Row {
     id: String,
     name: String,
     fingerprint: String,
-    added: String,
-    until: String,
+    counts: String,
 }
 
 /// A length of time in words.
@@ -49,6 +50,19 @@ fn lasting(time: Duration) -> String {
         (0, minutes) => format!("{minutes} min"),
         (hours, 0) => format!("{hours} h"),
         (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Since when a key counts, where it came from, and until when it counts.
+pub(super) fn counts(
+    (added, from): (OffsetDateTime, &str),
+    until: Option<OffsetDateTime>,
+    zone: &Zone,
+) -> String {
+    let added = minute(added, zone);
+    match until {
+        Some(until) => format!("approved {added} from {from}, until {}", minute(until, zone)),
+        None => format!("added {added} from {from}, until it is removed"),
     }
 }
 
@@ -64,11 +78,7 @@ pub(super) async fn page(
         id: key.id.to_string(),
         name: key.name,
         fingerprint: key.fingerprint,
-        added: minute(key.added_at, &person.zone),
-        until: key.expires_at.map_or_else(
-            || format!("until you remove it; added from {}", key.added_from),
-            |until| format!("approved until {}, asked from {}", minute(until, &person.zone), key.added_from),
-        ),
+        counts: counts((key.added_at, &key.added_from), key.expires_at, &person.zone),
     });
     let bar = Some(Bar::of(person, "/keys"));
     let certificates = site.certificates.own_key().map(|_| lasting(site.certificates.lifetime()));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{Kept, Row, known, row};
 use crate::domain::ids::KeyId;
 use crate::identity::{Entry, MyKeys};
+use crate::web::pages::keys::counts;
 use crate::web::pages::{Bar, Problem, page_of};
 use crate::web::query::address;
 use crate::web::show::minute;
@@ -104,7 +105,6 @@ pub(in crate::web) async fn remove_key(
 
 /// Their keys, those of the file first, which only the file takes away.
 fn key_rows(keys: MyKeys, entry: &Entry, reader: &Person) -> Vec<KeyRow> {
-    let shown = |at| minute(at, &reader.zone);
     let listed = keys.listed.into_iter().map(|listed| KeyRow {
         id: None,
         name: Some(listed.key.comment().to_string())
@@ -117,12 +117,7 @@ fn key_rows(keys: MyKeys, entry: &Entry, reader: &Person) -> Vec<KeyRow> {
         id: Some(key.id),
         name: key.name,
         fingerprint: key.fingerprint,
-        counts: match key.expires_at {
-            Some(until) => {
-                format!("approved {} from {}, until {}", shown(key.added_at), key.added_from, shown(until))
-            }
-            None => format!("added {} from {}, until it is removed", shown(key.added_at), key.added_from),
-        },
+        counts: counts((key.added_at, &key.added_from), key.expires_at, &reader.zone),
     });
     listed.chain(added).collect()
 }
