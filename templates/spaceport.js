@@ -63,8 +63,10 @@ const meta = (name) => document.querySelector(`meta[name=${name}]`);
 const place = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.textContent}`;
 const freshen = async () => {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  const text = await answer.text();
+  // Asked last: a menu may have been opened meanwhile.
   if (!answer.ok || answer.redirected || busy()) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const page = new DOMParser().parseFromString(text, "text/html");
   const [old, fresh, at] = [main(), page.getElementById("main"), document.activeElement];
   if (fresh && fresh.innerHTML !== old.innerHTML) {
     const was = old.contains(at) ? place(at) : null;

@@ -221,3 +221,27 @@ async fn a_start_waits_for_whoever_has_the_lock_of_the_space() -> Result<()> {
     world.expect("SELECT count(*) FROM job_leases WHERE name LIKE 'space/%'", "0").await?;
     world.end().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judgement_that_is_written_meanwhile_gets_in_nobodys_way_who_stops() -> Result<()> {
+    let world = World::with(wish("idle_s = 6000\n")).await?;
+    let judged =
+        "SELECT count(*) FROM judgements j JOIN runs r ON r.id = j.run_id JOIN spaces p ON p.id = r.space_id
+                  WHERE p.name = 'demo'";
+    world.expect(judged, "1").await?;
+    // Another writer has the row until the gateway has read what was there and waits to write: for the person, and for
+    // the look that comes each two seconds.
+    let mut other = world.database.begin().await?;
+    sqlx::query("UPDATE judgements SET version = version + 1").execute(&mut *other).await?;
+    let stopping = async { ask(&world.client, &["stop", "demo"]).await?.well() };
+    let writing = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                     WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO judgements%'";
+        world.expect(waits, "2").await?;
+        other.commit().await?;
+        Ok(())
+    };
+    let (stopped, ()) = tokio::try_join!(stopping, writing)?;
+    ensure!(stopped.text().contains("demo is stopping."), "{stopped:?}");
+    Ok(())
+}

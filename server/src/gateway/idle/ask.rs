@@ -7,6 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Idle;
+use super::carry::State;
 use crate::domain::actor::Actor;
 use crate::domain::idle::{Ground, Hold, Input, Known, Phase, Rule, Trigger, Verdict, grounds};
 use crate::domain::ids::{InstanceType, SpaceId};
@@ -57,6 +58,9 @@ pub struct Ended {
     /// What that rested on.
     pub grounds: Vec<Ground>,
 }
+
+/// How often a run is read anew for a person who stops it: others who write judgements do so once a look.
+const READINGS: u32 = 5;
 
 /// What became of a wish to stop a space.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,15 +157,25 @@ impl Idle {
     /// When Postgres is away: without the lock that starts also take nothing is stopped.
     pub async fn stop(&self, user: &User, space: &Space) -> Result<Stopping, StoreError> {
         let Some(run) = self.parts().store.open_run(space.id).await? else { return Ok(Stopping::NotRunning) };
-        let Some(mut state) = self.states(vec![run]).await?.pop() else { return Ok(Stopping::NotRunning) };
         let (actor, asked) = (Actor::person(user), Input::Asked { by: user.name.to_string() });
-        self.take(&mut state, asked, Some(&actor)).await;
-        let mine = |trigger: &Trigger| matches!(trigger, Trigger::Person { .. });
-        Ok(match state.judgement.stopper.phase() {
-            Phase::Deleting { .. } => Stopping::Stopping,
-            Phase::Over => Stopping::NotRunning,
-            Phase::Pausing { trigger, tries, .. } if mine(trigger) && *tries > 0 => Stopping::Refused,
-            _ => Stopping::Busy,
-        })
+        // A judgement that is written between reading and writing makes what was read old: it is read again.
+        for _ in 0..READINGS {
+            let Some(mut state) = self.states(vec![run.clone()]).await?.pop() else { break };
+            if self.take(&mut state, asked.clone(), Some(&actor)).await {
+                return Ok(stopping(&state));
+            }
+        }
+        Ok(Stopping::Busy)
+    }
+}
+
+/// What has become of a person's wish, by where its run is.
+fn stopping(state: &State) -> Stopping {
+    let mine = |trigger: &Trigger| matches!(trigger, Trigger::Person { .. });
+    match state.judgement.stopper.phase() {
+        Phase::Deleting { .. } => Stopping::Stopping,
+        Phase::Over => Stopping::NotRunning,
+        Phase::Pausing { trigger, tries, .. } if mine(trigger) && *tries > 0 => Stopping::Refused,
+        _ => Stopping::Busy,
     }
 }

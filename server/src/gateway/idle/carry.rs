@@ -36,17 +36,20 @@ pub(super) struct State {
 }
 
 impl Idle {
-    /// Takes a step and what follows from it.
-    pub(super) async fn take(&self, state: &mut State, input: Input, by: Option<&Actor>) {
+    /// Takes a step and what follows from it. Answers whether it was taken: not if somebody has written where the run is
+    /// since it was read.
+    pub(super) async fn take(&self, state: &mut State, input: Input, by: Option<&Actor>) -> bool {
         let now = self.parts().clock.now();
         let before = state.judgement.stopper.clone();
         let commands = state.judgement.stopper.step(now, &state.rule.policy, input);
         if before == state.judgement.stopper && commands.is_empty() {
-            return;
+            return true;
         }
-        if self.save(state).await {
+        let saved = self.save(state).await;
+        if saved {
             self.carry_out(state, commands, by).await;
         }
+        saved
     }
 
     /// Writes where a run is. Nothing is done that is not written first: whoever wrote it does it, nobody else.

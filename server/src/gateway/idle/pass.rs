@@ -75,10 +75,9 @@ impl Idle {
         let runs: Vec<OpenRun> = runs.into_iter().filter(|run| waking.contains(&run.run)).collect();
         let states = self.states(runs).await?;
         stream::iter(states)
-            .for_each_concurrent(
-                STOPS,
-                |mut state| async move { self.take(&mut state, Input::Time, None).await },
-            )
+            .for_each_concurrent(STOPS, |mut state| async move {
+                self.take(&mut state, Input::Time, None).await;
+            })
             .await;
         Ok(())
     }
